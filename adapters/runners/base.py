@@ -1,0 +1,134 @@
+"""The base of runners: status moves, the deadline, the remembered stop, and the result.
+
+A runner of your own writes ``parse_args`` and ``run``; see docs/writing-a-runner.md.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from domain.errors import CoordinationError, InvalidTask, MissingExtra, WorkerError
+from domain.result import EndReason, Result
+from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
+from domain.status import Status
+
+
+class BaseRunner:
+    """Does what every runner must do the same way.
+
+    ``run(context)`` does the work and returns a Result made by ``self.end(...)``. While it works it either waits on
+    something that ``self.cancel`` wakes (subscribe to it), or looks at ``self.cancel.requested`` often. It may raise
+    WorkerError: that ends the run as ``failed`` with the text; any other exception ends it as ``error``.
+    """
+
+    default_timeout: float | None = 24 * 3600.0
+
+    def __init__(self) -> None:
+        self.cancel = CancelToken()
+        self._status = Status.PENDING
+        self._result: Result | None = None
+        self._timeout = self.default_timeout
+        self._guard = threading.Lock()
+
+    # -- what a runner writes ----------------------------------------------------------------------------------------
+
+    def parse_args(self, command: str, args: str) -> None:
+        raise NotImplementedError
+
+    def run(self, context: ExecutionContext) -> Result:
+        raise NotImplementedError
+
+    def cleanup(self) -> None:
+        """Nothing to free unless a runner says otherwise."""
+
+    # -- what is the same for all ------------------------------------------------------------------------------------
+
+    def set_timeout(self, seconds: float | None) -> None:
+        self._timeout = seconds if seconds and seconds > 0 else self.default_timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """The limit of this run in seconds, None for no limit."""
+        return self._timeout
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def result(self) -> Result | None:
+        return self._result
+
+    def stop(self) -> None:
+        self.cancel.cancel(CancelRequest(EndReason.STOPPED, Urgency.POLITE))
+
+    def kill(self) -> None:
+        self.cancel.cancel(CancelRequest(EndReason.KILLED, Urgency.NOW))
+
+    def execute(self, context: ExecutionContext | None = None) -> Result:
+        with self._guard:
+            self._status = self._status.become(Status.RUNNING)  # a second execute raises InvalidTransition
+        context = context or ExecutionContext()
+        started, clock = datetime.now().astimezone(), time.monotonic()
+        disarm = self._arm_deadline()
+        try:
+            result = self._guarded_run(context)
+        finally:
+            disarm()
+        result = replace(
+            result,
+            start=result.start or started,
+            end=datetime.now().astimezone(),
+            duration=result.duration or int((time.monotonic() - clock) * 1000),
+        )
+        self._result = result
+        self._status = result.status
+        return result
+
+    def end(
+        self, reason: EndReason, *, output: str = "", log: str = "", error: str = "", exit_code: int | None = None
+    ) -> Result:
+        """Make the Result of this run; the exit code defaults to 0 for success and 1 otherwise."""
+        code = exit_code if exit_code is not None else (0 if reason is EndReason.COMPLETED else 1)
+        return Result(reason.status, reason, output=output, execute_log=log, error=error, exit_code=code)
+
+    def cancelled(self, output: str = "", log: str = "") -> Result:
+        """The Result of a run that ended because it was asked to."""
+        first = self.cancel.first
+        reason = first.reason if first else EndReason.STOPPED
+        text = {EndReason.TIMEOUT: f"timed out after {self._timeout:g} s" if self._timeout else "timed out"}.get(
+            reason, f"{reason.value.replace('_', ' ')} on request"
+        )
+        return self.end(reason, output=output, log=log, error=(first.note if first and first.note else text), exit_code=-1)
+
+    def _guarded_run(self, context: ExecutionContext) -> Result:
+        if self.cancel.requested:
+            return self.cancelled()
+        try:
+            result = self.run(context)
+        except InvalidTask as error:
+            return self.end(EndReason.INVALID_TASK, error=str(error))
+        except MissingExtra as error:
+            return self.end(EndReason.INTERNAL, error=str(error))
+        except (CoordinationError, WorkerError) as error:
+            return self.cancelled() if self.cancel.requested else self.end(EndReason.FAILED, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a defect of one runner must not end the worker
+            if self.cancel.requested:
+                return self.cancelled()
+            return self.end(EndReason.INTERNAL, error=f"{type(error).__name__}: {error}")
+        return result
+
+    def _arm_deadline(self) -> Callable[[], None]:
+        """Make the time-out a cancel request. Runners that hand the limit to the process supervisor override this."""
+        if self._timeout is None:
+            return lambda: None
+        request = CancelRequest(EndReason.TIMEOUT, Urgency.POLITE)
+        timer = threading.Timer(self._timeout, self.cancel.cancel, (request,))
+        timer.daemon = True
+        timer.name = "task-deadline"
+        timer.start()
+        return timer.cancel

@@ -1,0 +1,80 @@
+"""A task as the worker sees it, and the events that speak of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from domain.status import Status
+
+
+class Action(StrEnum):
+    """What the server asks for. ``timeout`` and ``retry`` are defined by the protocol but rarely sent."""
+
+    RUN = "run"
+    RETRY = "retry"
+    STOP = "stop"
+    KILL = "kill"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The part of a task's metadata that the worker acts on.
+
+    ``problem`` is not empty when the metadata could not be read as a whole or in part: selection then fails
+    closed, and a task selected by other means ends with this text instead of running with half its settings.
+    """
+
+    working_dir: str = ""
+    worker_select: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One planned execution.
+
+    ``timeout`` limits the run in seconds (0: the category's default). ``timeout_at`` is the deadline for being
+    *started*, None where the server gave a zero time. ``save_log`` false means that nobody reads a live log.
+    """
+
+    id: str
+    category: str
+    command: str = ""
+    args: str = ""
+    name: str = ""
+    timeout: int = 0
+    status: Status = Status.PENDING
+    save_log: bool = False
+    cronjob: str | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    timeout_at: datetime | None = None
+    time_plan: datetime | None = None
+    ended: bool = False  # the server has set time_end: no later update counts
+    worker_id: str = ""
+    worker_name: str = ""
+    output: str = ""
+    max_retry: int = 0
+    retry_count: int = 0
+    workflow_exec_id: str | None = None
+
+    def is_for(self, worker_id: str, worker_name: str) -> bool:
+        """True if the task's ``worker_select`` admits this worker. Unreadable metadata admits nobody."""
+        if self.metadata.problem:
+            return False
+        chosen = self.metadata.worker_select
+        return not chosen or worker_id in chosen or worker_name in chosen
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """One message of the server: an action and the tasks it is about (often a stale snapshot of them)."""
+
+    action: Action
+    tasks: tuple[Task, ...]
