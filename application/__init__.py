@@ -1,1 +1,1 @@
-"""The use-cases of the worker and the ports they need. Imports the domain only; reaches threads, time and chance through Runtime."""
+"""The use-cases of the worker and the ports they need; threads, time and chance only through Runtime."""

@@ -67,7 +67,7 @@ class Identity:
 class Report:
     """One update of a task. ``output`` is a JSON object as text, within the server's limit; None leaves the field.
 
-    ``status`` None reports progress without a state. Sending the same report again is harmless and sends the same bytes.
+    ``status`` None reports progress without a state. The same report gives the same bytes each time.
     """
 
     task_id: str

@@ -1,19 +1,19 @@
 """Every error this project raises on purpose.
 
-    WorkerError
-    |-- InvalidTask            the task's own text is wrong; the message is shown to the task's author
-    |-- UnknownCategory        no runner is registered for the category
-    |-- InvalidTransition      a status may not follow another
-    |-- ConfigError            settings are wrong; ends the program with exit status 78
-    |-- MissingExtra           an optional package is not installed; the message holds the pip line that helps
-    |-- TransportError
-    |   |-- ConnectionLost     the link is gone; whatever was not confirmed has to be sent again
-    |   `-- ConnectionRefused  the server was reached and said no (name clash, bad token, lock taken)
-    |-- CoordinationError
-    |   |-- Unavailable        no usable answer (down, slow, 5xx): the same call may succeed later
-    |   |-- Refused            the server understood and said no: repeating the call will not help
-    |   `-- NotFound           the thing asked for does not exist
-    `-- JournalError           state on disk could not be read or written
+WorkerError
+|-- InvalidTask            the task's own text is wrong; the message is shown to the task's author
+|-- UnknownCategory        no runner is registered for the category
+|-- InvalidTransition      a status may not follow another
+|-- ConfigError            settings are wrong; ends the program with exit status 78
+|-- MissingExtra           an optional package is not installed; the message holds the pip line that helps
+|-- TransportError
+|   |-- ConnectionLost     the link is gone; whatever was not confirmed has to be sent again
+|   `-- ConnectionRefused  the server was reached and said no (name clash, bad token, lock taken)
+|-- CoordinationError
+|   |-- Unavailable        no usable answer (down, slow, 5xx): the same call may succeed later
+|   |-- Refused            the server understood and said no: repeating the call will not help
+|   `-- NotFound           the thing asked for does not exist
+`-- JournalError           state on disk could not be read or written
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Credential:
 class CredentialSource(Protocol):
     """Where runners get credentials from, just in time."""
 
-    def fetch(self, credential_id: str) -> Credential:
+    def credential(self, credential_id: str) -> Credential:
         """Return an active credential. Blocks for one request; raises CoordinationError. Any thread."""
 
 
@@ -104,10 +104,10 @@ class Approval:
 class ApprovalDesk(Protocol):
     """Where an approval task leaves its question."""
 
-    def create(self, task_id: str, approval: Approval) -> str:
+    def create_approval(self, task_id: str, approval: Approval) -> str:
         """Return the id of the task's approval, the existing one if there already is one. Raises CoordinationError."""
 
-    def cancel(self, approval_id: str) -> None:
+    def cancel_approval(self, approval_id: str) -> None:
         """Withdraw an unanswered approval; idempotent. Raises CoordinationError."""
 
 
@@ -124,7 +124,7 @@ class ExecutionContext:
     working_dir: Path | None = None
     default_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    log: Callable[[bytes], None] = lambda data: None
+    log: Callable[[bytes], None] = lambda _: None
     credentials: CredentialSource | None = None
     approvals: ApprovalDesk | None = None
     workflow_exec_id: str | None = None

@@ -24,7 +24,7 @@ class Command:
     argv: Sequence[str]
     cwd: Path | None
     environment: Mapping[str, str]
-    log: Callable[[bytes], None] = lambda data: None
+    log: Callable[[bytes], None] = lambda _: None
     keep: int = 1 << 20
     timeout: float | None = None
     grace: float = 10.0

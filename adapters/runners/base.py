@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from domain.errors import CoordinationError, InvalidTask, MissingExtra, WorkerError
+from domain.errors import InvalidTask, MissingExtra, WorkerError
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
 from domain.status import Status
@@ -76,7 +76,7 @@ class BaseRunner:
         started, clock = datetime.now().astimezone(), time.monotonic()
         disarm = self._arm_deadline()
         try:
-            result = self._guarded_run(context)
+            result = self.cancelled() if self.cancel.requested else self._guarded_run(context)
         finally:
             disarm()
         result = replace(
@@ -103,24 +103,23 @@ class BaseRunner:
         text = {EndReason.TIMEOUT: f"timed out after {self._timeout:g} s" if self._timeout else "timed out"}.get(
             reason, f"{reason.value.replace('_', ' ')} on request"
         )
-        return self.end(reason, output=output, log=log, error=(first.note if first and first.note else text), exit_code=-1)
+        return self.end(
+            reason, output=output, log=log, error=(first.note if first and first.note else text), exit_code=-1
+        )
 
     def _guarded_run(self, context: ExecutionContext) -> Result:
-        if self.cancel.requested:
-            return self.cancelled()
         try:
-            result = self.run(context)
+            return self.run(context)
         except InvalidTask as error:
             return self.end(EndReason.INVALID_TASK, error=str(error))
         except MissingExtra as error:
             return self.end(EndReason.INTERNAL, error=str(error))
-        except (CoordinationError, WorkerError) as error:
+        except WorkerError as error:
             return self.cancelled() if self.cancel.requested else self.end(EndReason.FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - a defect of one runner must not end the worker
             if self.cancel.requested:
                 return self.cancelled()
             return self.end(EndReason.INTERNAL, error=f"{type(error).__name__}: {error}")
-        return result
 
     def _arm_deadline(self) -> Callable[[], None]:
         """Make the time-out a cancel request. Runners that hand the limit to the process supervisor override this."""

@@ -1,0 +1,1 @@
+"""Threads, time and chance of the real world."""
