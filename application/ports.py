@@ -177,8 +177,7 @@ class Entry:
     """What the journal knows of one task.
 
     ``phase``: accepted (nothing started), running (a process may exist), finished (``report`` is decided).
-    ``lock_value`` proves the task's lock. ``log_base`` is the size of the server's log before this run. ``started``
-    tells that the server may have been told ``running``.
+    ``lock_value`` proves the task's lock. ``started`` tells that a process may have existed.
     """
 
     task_id: str
@@ -187,7 +186,6 @@ class Entry:
     category: str = ""
     lock_value: str = ""
     save_log: bool = False
-    log_base: int = 0
     started: bool = False
     report: Report | None = None
     pid: int = 0
@@ -204,17 +202,30 @@ class Journal(Protocol):
 
     def accept(self, entry: Entry) -> None: ...
     def running(self, task_id: str, pid: int, pid_start: int, boot_id: str) -> None: ...
-    def told_running(self, task_id: str, log_base: int) -> None: ...
+    def started(self, task_id: str) -> None:
+        """The server knows that the task runs; its process may exist from now on."""
+
     def finish(self, task_id: str, report: Report, finished_at: float) -> None: ...
-    def confirm(self, task_ids: Sequence[str]) -> None:
-        """Forget these entries, but remember their ids as recently done."""
+    def forget(self, task_id: str) -> None:
+        """The server holds the task's end, or there is nothing to tell: drop the entry."""
 
     def bury(self, task_id: str, why: str) -> None:
         """Move an undeliverable entry to the dead letters."""
 
     def entries(self) -> Sequence[Entry]: ...
-    def recently_done(self, task_id: str) -> bool: ...
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Part of a log: ``data`` stands at ``offset`` of what this worker has to tell, behind ``base`` bytes of others.
+
+    ``base`` is None until it was asked for.
+    """
+
+    offset: int
+    base: int | None
+    data: bytes
 
 
 class LogSpool(Protocol):
@@ -229,8 +240,11 @@ class LogSpool(Protocol):
     def finish(self, task_id: str) -> None:
         """No more output will come."""
 
-    def peek(self, task_id: str, limit: int) -> tuple[int, bytes]:
-        """The offset of the first undelivered byte and up to ``limit`` bytes from there, cut between characters."""
+    def peek(self, task_id: str, limit: int) -> Batch:
+        """The first undelivered bytes, up to ``limit``, cut between characters; empty data where there are none."""
+
+    def rebase(self, task_id: str, base: int) -> None:
+        """Remember how much log the server had before the first byte of this one. Durable when it returns."""
 
     def advance(self, task_id: str, offset: int) -> None:
         """All bytes before ``offset`` are confirmed at the server. Durable when it returns."""
@@ -239,7 +253,10 @@ class LogSpool(Protocol):
         """The tasks with undelivered output."""
 
     def drained(self, task_id: str) -> bool:
-        """Finished and delivered to the end."""
+        """Finished and delivered to the end, or unknown."""
+
+    def finished(self, task_id: str) -> bool:
+        """``finish`` was called."""
 
     def discard(self, task_id: str) -> None:
         """Forget the log; idempotent."""
@@ -272,3 +289,31 @@ class Limits:
     outbox: int = 1000
     output_limit: int = 60_000
     dead_letter_age: float = 86_400.0
+
+
+class Remains(Protocol):
+    """Ends what a former life of this worker left running."""
+
+    def end(self, entry: Entry) -> None:
+        """Kill the process tree of ``entry`` if any of it is alive; blocks for seconds at most, never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside of the core, handed over once."""
+
+    runtime: Runtime
+    transport: Transport
+    coordination: Coordination
+    journal: Journal
+    spool: LogSpool
+    metrics: Metrics
+    remains: Remains
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This worker: who it is and how it behaves."""
+
+    identity: Identity
+    limits: Limits

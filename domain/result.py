@@ -49,7 +49,7 @@ _STATUS = {
     EndReason.KILLED: Status.STOPPED,
     EndReason.LEASE_LOST: Status.ERROR,
     EndReason.SUPERSEDED: Status.STOPPED,
-    EndReason.SHUTDOWN: Status.STOPPED,
+    EndReason.SHUTDOWN: Status.ERROR,  # may be retried elsewhere, which a stopped task never is
     EndReason.WORKER_LOST: Status.ERROR,
     EndReason.INVALID_TASK: Status.ERROR,
     EndReason.NOT_FOUND: Status.FAILED,

@@ -25,12 +25,12 @@ class Action(StrEnum):
 class Metadata:
     """The part of a task's metadata that the worker acts on.
 
-    ``problem`` is not empty when the metadata could not be read as a whole or in part: selection then fails
-    closed, and a task selected by other means ends with this text instead of running with half its settings.
+    ``worker_select`` is None where it could not be read: that selects nobody. ``problem`` tells what else could not be
+    read: the task ends with this text instead of running with half its settings.
     """
 
     working_dir: str = ""
-    worker_select: tuple[str, ...] = ()
+    worker_select: tuple[str, ...] | None = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -65,10 +65,10 @@ class Task:
     workflow_exec_id: str | None = None
 
     def is_for(self, worker_id: str, worker_name: str) -> bool:
-        """True if the task's ``worker_select`` admits this worker. Unreadable metadata admits nobody."""
-        if self.metadata.problem:
-            return False
+        """True if the task's ``worker_select`` admits this worker. An unreadable one admits nobody."""
         chosen = self.metadata.worker_select
+        if chosen is None:
+            return False
         return not chosen or worker_id in chosen or worker_name in chosen
 
 

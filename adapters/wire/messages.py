@@ -97,20 +97,19 @@ def decode_metadata(value: object) -> Metadata:
     if value is None:
         return Metadata()
     if not isinstance(value, Mapping):
-        return Metadata(problem="metadata is not a JSON object")
+        return Metadata(worker_select=None, problem="metadata is not a JSON object")
+    working_dir, select, environment = (value.get(key) for key in ("working_dir", "worker_select", "environment"))
     problems = []
-    working_dir = value.get("working_dir")
     if working_dir is not None and not isinstance(working_dir, str):
         problems.append("metadata.working_dir is not a string")
-    select = value.get("worker_select")
-    if select is not None and not (isinstance(select, list) and all(isinstance(item, str) for item in select)):
-        problems.append("metadata.worker_select is not a list of strings")
-    environment = value.get("environment")
     if environment is not None and not _is_environment(environment):
         problems.append("metadata.environment is not an object of strings")
+    if select is not None and not (isinstance(select, list) and all(isinstance(item, str) for item in select)):
+        return Metadata(worker_select=None, problem="metadata.worker_select is not a list of strings", raw=dict(value))
+    chosen = tuple(select or ())
     if problems:
-        return Metadata(problem="; ".join(problems), raw=dict(value))
-    return Metadata(working_dir or "", tuple(select or ()), dict(environment or {}), raw=dict(value))
+        return Metadata(worker_select=chosen, problem="; ".join(problems), raw=dict(value))
+    return Metadata(working_dir or "", chosen, dict(environment or {}), raw=dict(value))
 
 
 def _is_environment(value: object) -> bool:

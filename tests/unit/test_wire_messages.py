@@ -56,12 +56,19 @@ def test_a_wrong_type_is_a_bad_message_and_not_a_guess(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", ["text", 3, {"worker_select": "w1"}, {"worker_select": [1]}, {"environment": {"A": 1}}]
+    "metadata", ["text", 3, {"worker_select": "w1"}, {"worker_select": [1]}, {"worker_select": {"w1": 1}}]
 )
-def test_unreadable_metadata_selects_nobody(metadata: object) -> None:  # G21
+def test_an_unreadable_selection_selects_nobody(metadata: object) -> None:  # G21
     read = decode_task(task(metadata=metadata))
     assert read.metadata.problem
     assert not read.is_for(WORKER.id, WORKER.name)
+
+
+@pytest.mark.parametrize("metadata", [{"environment": {"A": 1}}, {"environment": []}, {"working_dir": 7}])
+def test_unreadable_settings_of_a_task_are_told_and_not_dropped(metadata: object) -> None:  # C12
+    read = decode_task(task(metadata=metadata))
+    assert read.metadata.problem
+    assert read.is_for(WORKER.id, WORKER.name)
 
 
 def test_one_bad_task_does_not_hide_its_neighbours() -> None:  # G50

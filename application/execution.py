@@ -1,0 +1,127 @@
+"""Run one admitted task through the runner of its category."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from application.ports import Runtime
+from application.runs import Run
+from domain.errors import InvalidTask, UnknownCategory
+from domain.result import EndReason, Result
+from domain.runner import (
+    ApprovalDesk,
+    CancelRequest,
+    CancelToken,
+    CredentialSource,
+    ExecutionContext,
+    Runner,
+    RunnerRegistry,
+    Urgency,
+)
+from domain.task import Task
+
+log = logging.getLogger("worker.task")
+
+
+class Contexts:
+    """Makes the ExecutionContext of a task: its directories, environment, log and sources of credentials."""
+
+    def __init__(self, root: Path, credentials: CredentialSource, approvals: ApprovalDesk) -> None:
+        self._root = root
+        self._credentials = credentials
+        self._approvals = approvals
+
+    def make(self, task: Task, write: Callable[[bytes], None]) -> ExecutionContext:
+        wanted = task.metadata.working_dir.strip()
+        return ExecutionContext(
+            task_id=task.id,
+            working_dir=Path(wanted).absolute() if wanted else None,
+            default_dir=(self._root / "tasks" / (task.cronjob or task.id)).absolute(),
+            environment=task.metadata.environment,
+            log=write,
+            credentials=self._credentials,
+            approvals=self._approvals,
+            workflow_exec_id=task.workflow_exec_id,
+        )
+
+
+class Execution:
+    """From a task to its Result; whatever a runner does, exactly one Result comes out (G1, G2 of the runners)."""
+
+    def __init__(self, runtime: Runtime, registry: RunnerRegistry, contexts: Contexts) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._contexts = contexts
+
+    def run(self, run: Run, write: Callable[[bytes], None]) -> Result:
+        started, clock = self._runtime.wall(), self._runtime.now()
+        result = self._run(run, write)
+        return replace(
+            result,
+            start=result.start or started,
+            end=result.end or self._runtime.wall(),
+            duration=result.duration or int((self._runtime.now() - clock) * 1000),
+        )
+
+    def _run(self, run: Run, write: Callable[[bytes], None]) -> Result:
+        task = run.task
+        try:
+            runner = self._prepare(task)
+        except (InvalidTask, UnknownCategory) as error:
+            return ended(EndReason.INVALID_TASK, str(error))
+        except Exception as error:
+            log.exception("the runner for %s failed before the start", task.category, extra=run.label)
+            return ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
+        relay = _relay(runner, run)
+        run.token.subscribe(relay)
+        try:
+            result = runner.execute(self._contexts.make(task, write))
+        except Exception as error:
+            log.exception("the runner for %s failed", task.category, extra=run.label)
+            result = ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
+        finally:
+            run.token.unsubscribe(relay)
+            _cleanup(runner, run)
+        return stamp(result, run.token)
+
+    def _prepare(self, task: Task) -> Runner:
+        if task.metadata.problem:
+            raise InvalidTask(task.metadata.problem)
+        runner = self._registry.create(task.category)
+        runner.parse_args(task.command, task.args)
+        runner.set_timeout(float(task.timeout) if task.timeout > 0 else None)
+        return runner
+
+
+def ended(reason: EndReason, error: str) -> Result:
+    """The Result of a task that never ran."""
+    return Result(reason.status, reason, error=error, exit_code=-1)
+
+
+def stamp(result: Result, token: CancelToken) -> Result:
+    """Put the true reason where a runner only knows that it was asked to stop."""
+    first = token.first
+    if first is None or result.end_reason not in (EndReason.STOPPED, EndReason.KILLED):
+        return result
+    return replace(result, status=first.reason.status, end_reason=first.reason, error=first.note or result.error)
+
+
+def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:
+    def relay(request: CancelRequest) -> None:
+        try:
+            runner.kill() if request.urgency is Urgency.NOW else runner.stop()
+        except Exception:
+            # A failing stop says nothing about the task: it goes on and its end is reported (G4 of the runners).
+            log.exception("the runner could not be stopped", extra=run.label)
+
+    return relay
+
+
+def _cleanup(runner: Runner, run: Run) -> None:
+    try:
+        runner.cleanup()
+    except Exception:
+        log.exception("the runner's clean-up failed", extra=run.label)

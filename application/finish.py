@@ -1,0 +1,116 @@
+"""What happens to an accepted run: it executes, and its end goes to the journal and on to delivery."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from application.delivery import Delivery
+from application.execution import Execution
+from application.leases import LeaseKeeper
+from application.ports import Entry, Node, Ports, Report
+from application.reporting import Reporter
+from application.runs import Run
+from domain.errors import JournalError
+from domain.result import Result
+from domain.status import Status
+from domain.task import Task
+
+log = logging.getLogger("worker.task")
+
+
+class Finish:
+    """Keeps the promises about an accepted run: kept before started, kept before told."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        node: Node,
+        leases: LeaseKeeper,
+        execution: Execution,
+        reporter: Reporter,
+        delivery: Delivery,
+    ) -> None:
+        self._ports = ports
+        self._node = node
+        self._leases = leases
+        self._execution = execution
+        self._reporter = reporter
+        self._delivery = delivery
+
+    def is_mine(self, task: Task) -> bool:
+        identity = self._node.identity
+        return task.category in identity.tasks and task.is_for(identity.id, identity.name)
+
+    def recently_ended(self, task_id: str) -> bool:
+        return self._delivery.recently_ended(task_id)
+
+    def full(self) -> bool:
+        return self._delivery.waiting() >= self._node.limits.outbox
+
+    def accept(self, run: Run) -> bool:
+        """Journal the task before anything is told or started; False where that is impossible (G7)."""
+        task = run.task
+        entry = Entry(
+            task.id, "accepted", task.name, task.category, self._leases.value(task.id), save_log=task.save_log
+        )
+        try:
+            self._ports.journal.accept(entry)
+        except JournalError as error:
+            log.error("not taken: its end could not be kept (%s)", error, extra=run.label)
+            return False
+        return True
+
+    def execute(self, run: Run) -> None:
+        """Run the task and hand its end on. Task thread; blocks for the whole run."""
+        ports, task = self._ports, run.task
+        try:
+            ports.journal.started(task.id)
+        except JournalError as error:
+            log.error("handed back: its start could not be kept (%s)", error, extra=run.label)
+            self.hand_back(run)
+            return
+        log.info("started: %s", task.category, extra=run.label)
+        write = self._log_writer(run)
+        result = self._execution.run(run, write)
+        if result.status is not Status.SUCCESS and result.error:
+            write(f"\n-------\n{result.error}\n".encode())
+        self.with_result(run, result)
+
+    def with_result(self, run: Run, result: Result) -> None:
+        """Keep the decided end, then let delivery take it from here."""
+        level = logging.INFO if result.status in (Status.SUCCESS, Status.RUNNING) else logging.WARNING
+        log.log(
+            level,
+            "ended: %s after %.1f s%s",
+            result.end_reason.value,
+            result.duration / 1000,
+            f" ({result.error.strip().splitlines()[0][:200]})" if result.error.strip() else "",
+            extra=run.label,
+        )
+        self._ports.spool.finish(run.task.id)
+        self._deliver(run, self._reporter.final(run.task.id, result))
+
+    def hand_back(self, run: Run) -> None:
+        """Give an unstarted task back to the server, for this or another worker."""
+        self._ports.spool.finish(run.task.id)
+        self._deliver(run, Report(run.task.id, Status.PENDING))
+
+    def forget(self, run: Run) -> None:
+        """Nothing was started and nothing is to be told."""
+        self._delivery.settle(run.task.id)
+
+    def _deliver(self, run: Run, report: Report) -> None:
+        try:
+            self._ports.journal.finish(run.task.id, report, self._ports.runtime.wall().timestamp())
+        except JournalError as error:
+            # It stays in memory and is delivered from there; only a crash before that could lose it.
+            log.error("its end could not be kept on disk: %s", error, extra=run.label)
+        self._delivery.add(run, report)
+
+    def _log_writer(self, run: Run) -> Callable[[bytes], None]:
+        if not run.task.save_log:
+            return lambda _: None
+        spool, task_id = self._ports.spool, run.task.id
+        spool.open(task_id)
+        return lambda data: spool.write(task_id, data)

@@ -1,0 +1,148 @@
+"""Task locks: claim, keep, lose, release (G13..G18).
+
+A lease counts from the moment its request *left*, so a slow answer can only make it shorter, and it ends ``margin``
+seconds before the server's own expiry, so that what must die is dead when somebody else may start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from application.ports import Limits, Locks, Metrics, Runtime
+from domain.errors import CoordinationError
+
+log = logging.getLogger("worker.leases")
+
+ATTEMPT = 2.0  # seconds: the longest a single renewal may take
+
+
+@dataclass(slots=True)
+class Lease:
+    task_id: str
+    value: str
+    ttl: float
+    sent: float
+    on_lost: Callable[[], None]
+    retry_at: float = 0.0
+    lost: bool = False
+
+    @property
+    def key(self) -> str:
+        return lock_key(self.task_id)
+
+    @property
+    def deadline(self) -> float:
+        return self.sent + self.ttl - min(5.0, self.ttl / 4)
+
+    @property
+    def due(self) -> float:
+        return max(self.sent + self.ttl / 3, self.retry_at)
+
+
+def lock_key(task_id: str) -> str:
+    return f"task:lock:{task_id}"
+
+
+class LeaseKeeper:
+    """Holds the leases of all tasks in hand and renews them from one loop."""
+
+    def __init__(self, runtime: Runtime, locks: Locks, limits: Limits, metrics: Metrics) -> None:
+        self._runtime = runtime
+        self._locks = locks
+        self._limits = limits
+        self._metrics = metrics
+        self._guard = runtime.lock()
+        self._leases: dict[str, Lease] = {}
+        self._wake = runtime.event()
+
+    def claim(self, task_id: str, on_lost: Callable[[], None]) -> Lease | None:
+        """Take the task's lock; None if another worker has it. ``on_lost`` is called on the keeper's loop, once.
+
+        The first lock is short, so that a lost answer blocks the task for seconds only; the first renewal extends it.
+        Raises CoordinationError.
+        """
+        sent = self._runtime.now()
+        ttl = self._limits.acquire_ttl
+        value = self._locks.acquire(lock_key(task_id), ttl, min(self._limits.request_timeout, ttl / 2))
+        if value is None:
+            return None
+        lease = Lease(task_id, value, ttl, sent, on_lost)
+        with self._guard:
+            self._leases[task_id] = lease
+        self._wake.set()
+        return lease
+
+    def adopt(self, task_id: str, value: str) -> None:
+        """Remember the lock of a former life, so that ``release`` gives it back."""
+        with self._guard:
+            self._leases[task_id] = Lease(task_id, value, 0.0, 0.0, lambda: None, lost=True)
+
+    def holds(self, task_id: str) -> bool:
+        with self._guard:
+            lease = self._leases.get(task_id)
+        return lease is not None and not lease.lost and self._runtime.now() < lease.deadline
+
+    def value(self, task_id: str) -> str:
+        """What proves the lock, for the journal; empty if there is none."""
+        with self._guard:
+            lease = self._leases.get(task_id)
+        return lease.value if lease else ""
+
+    def release(self, task_id: str) -> None:
+        """Give the lock back. Only after the task's processes are gone and its end is confirmed (G18)."""
+        with self._guard:
+            lease = self._leases.pop(task_id, None)
+        if lease is None:
+            return
+        try:
+            self._locks.release(lease.key, lease.value, ATTEMPT)
+        except CoordinationError as error:
+            log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
+
+    def run(self, closing: Callable[[], bool]) -> None:
+        """The loop: renew what is due, declare lost what is over."""
+        while not closing():
+            self._wake.clear()
+            now = self._runtime.now()
+            with self._guard:
+                held = sorted((lease for lease in self._leases.values() if not lease.lost), key=lambda it: it.deadline)
+            for lease in held:
+                self._tend(lease)
+            nearest = min((min(it.due, it.deadline) for it in held if not it.lost), default=now + 1.0)
+            self._wake.wait(min(1.0, max(0.02, nearest - self._runtime.now())))
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def _tend(self, lease: Lease) -> None:
+        now = self._runtime.now()
+        if now >= lease.deadline:
+            self._lose(lease, "it could not be renewed in time")
+            return
+        if now < lease.due:
+            return
+        attempt = min(ATTEMPT, (lease.deadline - now) / 2)  # an attempt never outlives the lease (G14)
+        try:
+            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, max(attempt, 0.05))
+        except CoordinationError as error:
+            lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)
+            self._metrics.count("lease_renewals_failed")
+            log.debug("renewing the lock failed: %s", error, extra={"task": lease.task_id})
+            return
+        if not renewed:
+            self._lose(lease, "the server says it is not ours")
+        elif self._runtime.now() >= lease.deadline:
+            self._lose(lease, "the renewal came too late")
+        else:
+            lease.sent, lease.ttl, lease.retry_at = now, self._limits.lease_ttl, 0.0
+
+    def _lose(self, lease: Lease, why: str) -> None:
+        lease.lost = True
+        self._metrics.count("leases_lost")
+        with self._guard:
+            known = self._leases.get(lease.task_id) is lease
+        if known:
+            log.error("lost the task's lock: %s", why, extra={"task": lease.task_id})
+            lease.on_lost()

@@ -1,0 +1,127 @@
+"""One task from its event to a decided, durable result; exactly one ending for every way through."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from application.announce import Announced, Announcer
+from application.execution import ended
+from application.finish import Finish
+from application.leases import LeaseKeeper
+from application.ports import Ports
+from application.runs import Admission, Phase, Run, RunTable
+from domain.errors import CoordinationError, NotFound
+from domain.result import EndReason
+from domain.runner import CancelRequest, Urgency
+from domain.status import Status
+from domain.task import Task
+
+log = logging.getLogger("worker.task")
+
+LEAST_TIME = timedelta(seconds=2)  # a task whose start deadline is nearer may be timed out by the server meanwhile
+
+
+class RunTask:
+    """Submits tasks; each admitted one gets a thread that carries it to its end."""
+
+    def __init__(
+        self, ports: Ports, table: RunTable, leases: LeaseKeeper, announcer: Announcer, finish: Finish
+    ) -> None:
+        self._ports = ports
+        self._table = table
+        self._leases = leases
+        self._announcer = announcer
+        self._finish = finish
+
+    def submit(self, task: Task) -> None:
+        """Admit the task and start it, or count why not. Link thread; returns at once."""
+        if self._finish.recently_ended(task.id):
+            self._count("duplicate")
+            return
+        if self._finish.full():
+            self._count("refused")
+            log.warning("not taken: too many results wait for delivery", extra={"task": task.id})
+            return
+        admission, run = self._table.admit(task)
+        if run is None:
+            self._count("duplicate" if admission is Admission.DUPLICATE else "refused")
+            return
+        self._ports.runtime.start(f"task-{task.id[:8]}", lambda: self._carry(run))
+
+    def _carry(self, run: Run) -> None:
+        try:
+            self._steps(run)
+        except Exception as error:
+            log.exception("a defect of the worker ended this task", extra=run.label)
+            self._finish.with_result(run, ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}"))
+
+    def _steps(self, run: Run) -> None:
+        if not self._claim(run) or not self._still_wanted(run):
+            return
+        if not self._finish.accept(run):
+            self._drop(run, "refused")
+            return
+        self._count("executed")
+        if not run.token.requested:
+            announced = self._announcer.running(run)
+            if announced not in (Announced.CONFIRMED, Announced.CANCELLED):
+                log.info("not started: %s", announced, extra=run.label)
+                self._finish.forget(run)
+                return
+        if run.token.requested:
+            self._end_unstarted(run)
+            return
+        self._table.enter(run, Phase.RUNNING)
+        self._finish.execute(run)
+
+    def _claim(self, run: Run) -> bool:
+        def lost() -> None:
+            run.lease_lost = True
+            run.token.cancel(CancelRequest(EndReason.LEASE_LOST, Urgency.NOW, "the task's lock was lost"))
+
+        try:
+            lease = self._leases.claim(run.task.id, lost)
+        except CoordinationError as error:
+            log.info("not taken: claiming failed (%s)", error, extra=run.label)
+            lease = None
+        if lease is None:
+            self._drop(run, "not_claimed")
+        return lease is not None
+
+    def _still_wanted(self, run: Run) -> bool:
+        """Read the task anew: the event is a snapshot and often stale (G20)."""
+        try:
+            fresh = self._ports.coordination.fetch(run.task.id)
+        except NotFound:
+            self._drop(run, "stale")
+            return False
+        except CoordinationError as error:
+            log.info("not taken: reading it failed (%s)", error, extra=run.label)
+            self._drop(run, "not_claimed")
+            return False
+        late = fresh.timeout_at is not None and fresh.timeout_at - self._ports.runtime.wall() < LEAST_TIME
+        if fresh.status is not Status.PENDING or fresh.ended or late or not self._finish.is_mine(fresh):
+            self._drop(run, "stale")
+            return False
+        run.task = fresh
+        return True
+
+    def _end_unstarted(self, run: Run) -> None:
+        request = run.token.first
+        assert request is not None
+        if request.reason in (EndReason.STOPPED, EndReason.KILLED, EndReason.TIMEOUT):
+            self._finish.with_result(run, ended(request.reason, f"{request.reason.value} before it started"))
+        elif request.reason is EndReason.SUPERSEDED:
+            self._finish.forget(run)
+        else:
+            log.info("handed back: %s", request.note or request.reason, extra=run.label)
+            self._finish.hand_back(run)
+
+    def _drop(self, run: Run, why: str) -> None:
+        self._count(why)
+        self._leases.release(run.task.id)
+        self._table.remove(run.task.id)
+
+    def _count(self, what: str) -> None:
+        self._ports.metrics.count(f"events_{what}")

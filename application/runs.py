@@ -1,0 +1,118 @@
+"""The table of tasks this worker has in hand, from admission until their end is confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from application.ports import Runtime
+from domain.runner import CancelRequest, CancelToken
+from domain.task import Task
+
+
+class Admission(StrEnum):
+    ADMITTED = "admitted"
+    DUPLICATE = "duplicate"
+    FULL = "full"
+    CLOSED = "closed"
+
+
+class Phase(StrEnum):
+    CLAIMING = "claiming"
+    RUNNING = "running"
+    DELIVERING = "delivering"
+
+
+@dataclass(slots=True)
+class Run:
+    """One task in hand. The token exists from admission on, so that no stop can be lost (C6, G26)."""
+
+    task: Task
+    token: CancelToken = field(default_factory=CancelToken)
+    phase: Phase = Phase.CLAIMING
+    lease_lost: bool = False
+
+    @property
+    def label(self) -> dict[str, str]:
+        """What every log line about this task carries."""
+        return {"task": self.task.id, "task_name": self.task.name}
+
+
+class RunTable:
+    """Who is in hand, and whether more are welcome. Any thread."""
+
+    def __init__(self, runtime: Runtime, concurrency: int) -> None:
+        self._lock = runtime.lock()
+        self._runs: dict[str, Run] = {}
+        self._concurrency = concurrency
+        self._closed_for = ""
+        self.idle = runtime.event()
+        self.idle.set()
+
+    def admit(self, task: Task) -> tuple[Admission, Run | None]:
+        """Take the task in hand, or tell why not."""
+        with self._lock:
+            if task.id in self._runs:
+                return Admission.DUPLICATE, None
+            if self._closed_for:
+                return Admission.CLOSED, None
+            if self._active() >= self._concurrency:
+                return Admission.FULL, None
+            run = self._runs[task.id] = Run(task)
+            self.idle.clear()
+            return Admission.ADMITTED, run
+
+    def adopt(self, task: Task) -> Run | None:
+        """Take a task of a former life in hand, ending only; None if it is in hand already."""
+        with self._lock:
+            if task.id in self._runs:
+                return None
+            run = self._runs[task.id] = Run(task, phase=Phase.DELIVERING)
+            return run
+
+    def enter(self, run: Run, phase: Phase) -> None:
+        with self._lock:
+            run.phase = phase
+            self._tell_idle()
+
+    def remove(self, task_id: str) -> None:
+        with self._lock:
+            self._runs.pop(task_id, None)
+            self._tell_idle()
+
+    def find(self, task_id: str) -> Run | None:
+        with self._lock:
+            return self._runs.get(task_id)
+
+    def active(self) -> list[Run]:
+        """Runs that occupy a slot: claimed or running, not merely waiting for delivery."""
+        with self._lock:
+            return [run for run in self._runs.values() if run.phase is not Phase.DELIVERING]
+
+    def undelivered(self) -> int:
+        with self._lock:
+            return len(self._runs) - self._active()
+
+    def close(self, why: str) -> None:
+        """Admit nothing more until ``reopen``."""
+        with self._lock:
+            self._closed_for = why
+
+    def reopen(self) -> None:
+        with self._lock:
+            self._closed_for = ""
+
+    @property
+    def closed_for(self) -> str:
+        return self._closed_for
+
+    def cancel_all(self, request: CancelRequest) -> None:
+        for run in self.active():
+            run.token.cancel(request)
+
+    def _active(self) -> int:
+        return sum(run.phase is not Phase.DELIVERING for run in self._runs.values())
+
+    def _tell_idle(self) -> None:
+        if self._active() == 0:
+            self.idle.set()

@@ -1,0 +1,101 @@
+"""The worker: start, wait, shut down, in that order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from application.announce import Announcer
+from application.delivery import Delivery
+from application.dispatch import Dispatcher
+from application.execution import Execution
+from application.finish import Finish
+from application.leases import LeaseKeeper
+from application.link import Link
+from application.log_delivery import LogDelivery
+from application.loops import Loops
+from application.ports import Event, Node, Ports
+from application.recovery import Recovery
+from application.reporting import Reporter
+from application.run_task import RunTask
+from application.runs import RunTable
+from domain.result import EndReason
+from domain.runner import CancelRequest, Urgency
+
+log = logging.getLogger("worker")
+
+UPLOADERS = 2
+KILL_WAIT = 5.0  # seconds a killed task gets to be gone
+FLUSH_WAIT = 10.0  # seconds results and logs get to be confirmed at the end
+
+
+class Worker:
+    """The whole core over its ports. Made once, started once, shut down once."""
+
+    def __init__(self, ports: Ports, node: Node, execution: Execution, redact: Callable[[str], str]) -> None:
+        self._ports = ports
+        self._limits = node.limits
+        reporter = Reporter(redact, node.limits.output_limit)
+        self.table = RunTable(ports.runtime, node.limits.concurrency)
+        self.link = Link(ports, node)
+        self.leases = LeaseKeeper(ports.runtime, ports.coordination, node.limits, ports.metrics)
+        self.delivery = Delivery(ports, node, self.table, self.leases, self.link.up)
+        self.logs = LogDelivery(ports)
+        self.recovery = Recovery(ports, node, self.table, self.leases, self.delivery, reporter)
+        finish = Finish(ports, node, self.leases, execution, reporter, self.delivery)
+        run_task = RunTask(ports, self.table, self.leases, Announcer(ports, node, self.link.up), finish)
+        self._dispatcher = Dispatcher(node, self.table, run_task, self.recovery.suspect, ports.metrics)
+        self.loops = Loops(ports.runtime)
+
+    def start(self) -> None:
+        """Load what a former life left, then start every loop. Raises JournalError."""
+        self.recovery.load()
+        closing = self.loops.closing.is_set
+        self.loops.start("leases", lambda: self.leases.run(closing))
+        self.loops.start("delivery", lambda: self.delivery.run(closing))
+        for number in range(UPLOADERS):
+            self.loops.start(f"logs-{number}", lambda: self.logs.run(closing))
+        self.loops.start("heartbeat", lambda: self.link.heartbeat(closing))
+        self.loops.start("recovery", lambda: self.recovery.run(closing, self.link.up))
+        self.loops.start("link", lambda: self.link.run(closing, self._dispatcher.handle, self._on_up))
+
+    def shutdown(self, hurry: Event) -> bool:
+        """No new work, wait, stop, kill, flush, close, join; True if nothing was left behind.
+
+        Waits up to ``drain`` seconds for running tasks unless ``hurry`` is set meanwhile. Heartbeats and leases go on
+        until the results are flushed (G35).
+        """
+        runtime, limits = self._ports.runtime, self._limits
+        self.table.close("the worker shuts down")
+        running = len(self.table.active())
+        if running:
+            log.info("shutting down: %d tasks are running; waiting up to %.0f s for them", running, limits.drain)
+        self._wait_idle(runtime.now() + limits.drain, hurry)
+        if not self.table.idle.is_set():
+            note = "ended because the worker shuts down"
+            log.warning("stopping %d tasks", len(self.table.active()))
+            self.table.cancel_all(CancelRequest(EndReason.SHUTDOWN, Urgency.POLITE, note))
+            self.table.idle.wait(limits.grace + 2.0)
+            self.table.cancel_all(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW, note))
+            self.table.idle.wait(KILL_WAIT)
+        flushed = self.delivery.empty.wait(FLUSH_WAIT)
+        if not flushed:
+            log.warning("%d results stay in the journal for the next start", self.delivery.waiting())
+        self.loops.closing.set()
+        self.link.close()
+        for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake):
+            wake()
+        left = self.loops.join(runtime.now() + KILL_WAIT)
+        if left:
+            log.error("these loops did not end: %s", ", ".join(left))
+        log.info("ended")
+        return self.table.idle.is_set() and not left
+
+    def _wait_idle(self, deadline: float, hurry: Event) -> None:
+        while not hurry.is_set() and self._ports.runtime.now() < deadline:
+            if self.table.idle.wait(0.1):
+                return
+
+    def _on_up(self) -> None:
+        self.delivery.wake()
+        self.recovery.wake()
