@@ -30,6 +30,8 @@ class MemoryJournal:
         self._change(task_id, started=True)
 
     def running(self, task_id: str, pid: int, pid_start: int, boot_id: str) -> None:
+        if any(entry.task_id == task_id and entry.phase == "finished" for entry in self.entries()):
+            return
         self._change(task_id, phase="running", pid=pid, pid_start=pid_start, boot_id=boot_id)
 
     def finish(self, task_id: str, report: Report, finished_at: float) -> None:

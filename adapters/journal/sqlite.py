@@ -1,0 +1,254 @@
+"""The journal in one SQLite file.
+
+One connection behind one lock; callers that arrive together share one commit (the first one commits for all). WAL with
+``synchronous=FULL``, so that what was acknowledged survives a power cut. After a failed sync nothing on that file is
+trusted: the next write builds a new file from memory (G8).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from application.ports import Entry, Report
+from domain.errors import ConfigError, JournalError
+from domain.status import Status
+
+log = logging.getLogger("worker.journal")
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (task_id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead_letters (task_id TEXT, entry TEXT NOT NULL, why TEXT NOT NULL, buried_at REAL NOT NULL);
+"""
+
+
+Change = Callable[[Entry | None], Entry | None]
+
+
+@dataclass(slots=True)
+class _Write:
+    """One change: from what the journal holds of a task to what it shall hold; None is no entry."""
+
+    task_id: str
+    change: Change
+    why_dead: str = ""
+    done: bool = False
+    error: Exception | None = field(default=None)
+
+
+class SqliteJournal:
+    """Journal on ``path``. A damaged file is put aside, what can be read of it is kept (G9)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: list[_Write] = []
+        self._queue_guard = threading.Lock()
+        self._db_guard = threading.Lock()
+        self._mirror: dict[str, Entry] = {}
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self._salvage(error)
+
+    def accept(self, entry: Entry) -> None:
+        self._write(_Write(entry.task_id, lambda _: entry))
+
+    def started(self, task_id: str) -> None:
+        self._write(_Write(task_id, lambda old: old and replace(old, started=True)))
+
+    def running(self, task_id: str, pid: int, pid_start: int, boot_id: str) -> None:
+        def change(old: Entry | None) -> Entry | None:
+            if old is None or old.phase == "finished":
+                return old
+            return replace(old, phase="running", pid=pid, pid_start=pid_start, boot_id=boot_id)
+
+        self._write(_Write(task_id, change))
+
+    def finish(self, task_id: str, report: Report, finished_at: float) -> None:
+        self._write(
+            _Write(task_id, lambda old: old and replace(old, phase="finished", report=report, finished_at=finished_at))
+        )
+
+    def forget(self, task_id: str) -> None:
+        self._write(_Write(task_id, lambda _: None))
+
+    def bury(self, task_id: str, why: str) -> None:
+        self._write(_Write(task_id, lambda _: None, why_dead=why))
+
+    def entries(self) -> Sequence[Entry]:
+        return list(self._mirror.values())
+
+    def close(self) -> None:
+        with self._db_guard:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _write(self, write: _Write) -> None:
+        with self._queue_guard:
+            self._queue.append(write)
+        with self._db_guard:
+            if not write.done:
+                self._commit()
+        if write.error is not None:
+            raise JournalError(f"the journal {self._path} cannot be written: {write.error}") from write.error
+
+    def _commit(self) -> None:
+        """Write everything queued in one transaction. Caller holds the database."""
+        with self._queue_guard:
+            batch, self._queue = self._queue, []
+        changed: dict[str, Entry | None] = {}
+        error: Exception | None = None
+        try:
+            if self._db is None:
+                self._rebuild()
+            assert self._db is not None
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for write in batch:
+                    self._apply(self._db, write, changed)
+        except (sqlite3.Error, OSError) as failure:
+            error = failure
+            if not _is_full(failure):
+                self._distrust()
+        for write in batch:
+            write.done, write.error = True, error
+        if error is None:
+            merged = self._mirror | changed
+            self._mirror = {task_id: entry for task_id, entry in merged.items() if entry is not None}
+
+    def _apply(self, db: sqlite3.Connection, write: _Write, changed: dict[str, Entry | None]) -> None:
+        task_id = write.task_id
+        old = changed[task_id] if task_id in changed else self._mirror.get(task_id)
+        new = changed[task_id] = write.change(old)
+        if write.why_dead:
+            text = encode_entry(old) if old else "{}"
+            db.execute("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (task_id, text, write.why_dead, time.time()))
+        if new is None:
+            db.execute("DELETE FROM entries WHERE task_id = ?", (task_id,))
+        elif new is not old:
+            db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (task_id, encode_entry(new)))
+
+    def _open(self) -> None:
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            if found > VERSION:
+                raise ConfigError(
+                    f"{self._path} was written by a newer version of this program (format {found}, this one knows "
+                    f"{VERSION}): start that version, or move the file away once its results are delivered"
+                )
+            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("the integrity check failed")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(SCHEMA)
+            db.execute(f"PRAGMA user_version={VERSION}")
+            self._mirror = self._read(db)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+
+    def _read(self, db: sqlite3.Connection) -> dict[str, Entry]:
+        known: dict[str, Entry] = {}
+        for task_id, text in db.execute("SELECT task_id, entry FROM entries").fetchall():
+            try:
+                known[task_id] = decode_entry(text)
+            except (ValueError, TypeError, KeyError) as error:
+                log.error("a journal record is unreadable and put aside: %s", error, extra={"task": str(task_id)})
+                db.execute(
+                    "INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (str(task_id), str(text), "unreadable", time.time())
+                )
+                db.execute("DELETE FROM entries WHERE task_id = ?", (task_id,))
+        return known
+
+    def _salvage(self, error: Exception) -> None:
+        """Keep what can be read of a damaged file, put the file aside, begin a new one."""
+        kept: dict[str, Entry] = {}
+        try:
+            db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+            try:
+                for task_id, text in db.execute("SELECT task_id, entry FROM entries"):
+                    kept[task_id] = decode_entry(text)
+            finally:
+                db.close()
+        except (sqlite3.Error, ValueError, TypeError, KeyError):
+            pass
+        aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+        log.error("%s is damaged (%s): %d records kept, file moved to %s", self._path, error, len(kept), aside.name)
+        os.replace(self._path, aside)
+        for suffix in ("-wal", "-shm"):
+            side = self._path.with_name(self._path.name + suffix)
+            if side.exists():
+                os.replace(side, aside.with_name(aside.name + suffix))
+        self._mirror = kept
+        with self._db_guard:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Write all that memory holds into a new file and put it in place. Caller holds the database."""
+        fresh = self._path.with_name(self._path.name + ".new")
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        db = sqlite3.connect(fresh, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(SCHEMA)
+            db.execute(f"PRAGMA user_version={VERSION}")
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                rows = [(task_id, encode_entry(entry)) for task_id, entry in self._mirror.items()]
+                db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+        finally:
+            db.close()
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        os.replace(fresh, self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._open()
+
+    def _distrust(self) -> None:
+        if self._db is not None:
+            try:
+                self._db.close()
+            except sqlite3.Error:
+                pass
+            self._db = None
+
+
+def _is_full(error: Exception) -> bool:
+    return "full" in str(error)
+
+
+def encode_entry(entry: Entry) -> str:
+    return json.dumps(asdict(entry), separators=(",", ":"))
+
+
+def decode_entry(text: str) -> Entry:
+    """Raises ValueError, TypeError or KeyError for anything but what ``encode_entry`` wrote."""
+    document = json.loads(text)
+    report = document.pop("report")
+    if report is not None:
+        report = Report(**(report | {"status": None if report["status"] is None else Status(report["status"])}))
+    entry = Entry(**document, report=report)
+    if not isinstance(entry.task_id, str) or not isinstance(entry.phase, str):
+        raise TypeError("a field has a wrong type")
+    return entry

@@ -1,0 +1,157 @@
+"""What every journal promises, on each of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.journal.memory import MemoryJournal
+from adapters.journal.sqlite import SqliteJournal
+from application.ports import Entry, Journal, Report
+from domain.status import Status
+
+ENTRY = Entry("t1", "accepted", "nightly", "command", "lock", save_log=True)
+REPORT = Report("t1", Status.FAILED, '{"exit_code":3}', "log", "exit status 3", 12, 3, "2026-11-24 03:00:00")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.sqlite")
+    yield made
+    made.close()
+
+
+def test_an_entry_walks_from_accepted_to_finished(journal: Journal) -> None:
+    journal.accept(ENTRY)
+    journal.started("t1")
+    journal.running("t1", 4711, 99, "boot")
+    journal.finish("t1", REPORT, 5.0)
+    (entry,) = journal.entries()
+    assert (entry.phase, entry.started, entry.pid, entry.report, entry.lock_value) == (
+        "finished",
+        True,
+        4711,
+        REPORT,
+        "lock",
+    )
+
+
+def test_a_forgotten_entry_is_gone(journal: Journal) -> None:
+    journal.accept(ENTRY)
+    journal.forget("t1")
+    journal.forget("unknown")
+    assert journal.entries() == []
+
+
+def test_a_buried_entry_is_no_longer_offered(journal: Journal) -> None:
+    journal.accept(ENTRY)
+    journal.bury("t1", "404")
+    assert journal.entries() == []
+
+
+def test_changes_of_unknown_tasks_are_no_entries(journal: Journal) -> None:
+    journal.finish("nobody", REPORT, 1.0)
+    journal.started("nobody")
+    assert journal.entries() == []
+
+
+def test_a_late_pid_does_not_undo_the_end(journal: Journal) -> None:
+    journal.accept(ENTRY)
+    journal.finish("t1", REPORT, 1.0)
+    journal.running("t1", 1, 1, "b")
+    assert journal.entries()[0].phase == "finished"
+
+
+def test_many_threads_lose_nothing(journal: Journal) -> None:
+    def work(number: int) -> None:
+        for step in range(20):
+            task_id = f"{number}-{step}"
+            journal.accept(Entry(task_id, "accepted"))
+            if step % 2:
+                journal.forget(task_id)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(journal.entries()) == 80
+
+
+@pytest.mark.parametrize("spoil", ["none", "late"])
+def test_the_file_is_read_again_after_a_restart(tmp_path: Path, spoil: str) -> None:
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(ENTRY)
+    first.finish("t1", REPORT, 7.5)
+    if spoil == "none":
+        first.close()
+    second = SqliteJournal(path)  # "late": the former life did not close
+    (entry,) = second.entries()
+    assert (entry.report, entry.finished_at) == (REPORT, 7.5)
+    second.close()
+    first.close()
+
+
+Spoiler = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"nonsense" * 1000),
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\0" * 4096 + path.read_bytes()[8192:]),
+    ],
+    ids=["empty", "nonsense", "torn", "zero page"],
+)
+def test_a_damaged_file_does_not_stop_the_start(tmp_path: Path, spoil: Spoiler) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(ENTRY)
+    first.close()
+    spoil(path)
+    second = SqliteJournal(path)
+    second.accept(Entry("t2", "accepted"))
+    assert "t2" in {entry.task_id for entry in second.entries()}
+    second.close()
+
+
+def test_one_bad_record_costs_only_itself(tmp_path: Path) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(ENTRY)
+    first.accept(Entry("t2", "accepted"))
+    assert first._db is not None
+    first._db.execute("UPDATE entries SET entry = '{\"torn' WHERE task_id = 't1'")
+    first.close()
+    second = SqliteJournal(path)
+    assert [entry.task_id for entry in second.entries()] == ["t2"]
+    assert second._db is not None
+    assert second._db.execute("SELECT task_id, why FROM dead_letters").fetchall() == [("t1", "unreadable")]
+    second.close()
+
+
+def test_after_a_failed_sync_the_next_write_goes_to_a_new_file(tmp_path: Path) -> None:  # G8
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    journal.accept(ENTRY)
+    inode = path.stat().st_ino
+    journal._distrust()  # what a failed commit does
+    journal.accept(Entry("t2", "accepted"))
+    assert path.stat().st_ino != inode
+    journal.close()
+    again = SqliteJournal(path)
+    assert {entry.task_id for entry in again.entries()} == {"t1", "t2"}
+    again.close()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:  # G66
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    journal.accept(ENTRY)
+    assert {oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()} == {"0o600"}
+    journal.close()

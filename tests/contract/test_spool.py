@@ -1,0 +1,138 @@
+"""What every log spool promises, on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.journal.memory import MemorySpool
+from adapters.journal.spool import FileSpool
+from adapters.journal.text import cut_between_characters, repair
+from application.ports import LogSpool
+
+
+@pytest.fixture(params=["memory", "file"])
+def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogSpool]:
+    if request.param == "memory":
+        yield MemorySpool(limit=1000)
+        return
+    made = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    yield made
+    made.close()
+
+
+def drain(spool: LogSpool, task_id: str, step: int = 7) -> bytes:
+    out = b""
+    while data := (batch := spool.peek(task_id, step)).data:
+        assert batch.offset == len(out)
+        out += data
+        spool.advance(task_id, batch.offset + len(data))
+    return out
+
+
+def test_what_is_written_comes_out_in_order(spool: LogSpool) -> None:
+    spool.open("t")
+    spool.write("t", b"one\n")
+    spool.write("t", b"two\n")
+    assert spool.pending() == ["t"]
+    assert drain(spool, "t") == b"one\ntwo\n"
+    assert not spool.drained("t")
+    spool.finish("t")
+    assert spool.drained("t")
+
+
+def test_an_unknown_log_is_drained(spool: LogSpool) -> None:
+    assert spool.drained("nobody")
+    assert spool.peek("nobody", 10).data == b""
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 9), min_size=1, max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_any_bytes_in_any_slices_give_the_same_text(data: bytes, cuts: list[int]) -> None:  # G39
+    out, rest, at, turn = b"", b"", 0, 0
+    while at < len(data):
+        step = cuts[turn % len(cuts)]
+        text, rest = repair(rest + data[at : at + step], final=False)
+        out, at, turn = out + text, at + step, turn + 1
+    out += repair(rest, final=True)[0]
+    assert out.decode() == data.decode("utf-8", "replace")
+
+
+@given(st.text(max_size=50), st.integers(0, 60))
+def test_a_cut_is_never_inside_a_character(text: str, limit: int) -> None:
+    data = text.encode()
+    cut = cut_between_characters(data, limit)
+    assert cut <= max(limit, 0) or cut == len(data)
+    data[:cut].decode()
+
+
+def test_a_batch_is_cut_between_characters(spool: LogSpool) -> None:
+    spool.open("t")
+    spool.write("t", "日本語".encode())
+    assert spool.peek("t", 4).data.decode() == "日"
+
+
+def test_past_the_cap_the_missing_part_is_marked(spool: LogSpool) -> None:  # G37
+    spool.open("t")
+    for _ in range(100):
+        spool.write("t", b"x" * 99 + b"\n")
+    spool.finish("t")
+    text = drain(spool, "t", 5000)
+    assert b"bytes of output left out" in text or len(text) >= 10_000
+
+
+def test_the_base_is_remembered(spool: LogSpool) -> None:
+    spool.open("t")
+    spool.write("t", b"abc")
+    assert spool.peek("t", 10).base is None
+    spool.rebase("t", 42)
+    assert spool.peek("t", 10).base == 42
+
+
+def test_a_log_has_its_head_and_its_end(tmp_path: Path) -> None:  # G43
+    spool = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    spool.open("t")
+    spool.write("t", b"HEAD\n")
+    for number in range(20_000):
+        spool.write("t", f"line {number}\n".encode())
+    spool.write("t", b"END\n")
+    spool.finish("t")
+    text = drain(spool, "t", 1 << 20)
+    assert text.startswith(b"HEAD\n")
+    assert text.endswith(b"END\n")
+    assert len(text) < 70_000
+    assert text.count(b"left out") == 1
+
+
+def test_the_rest_of_a_log_is_there_after_a_crash(tmp_path: Path) -> None:  # G42
+    first = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    first.open("t")
+    first.write("t", b"before ")
+    first.rebase("t", 5)
+    first.advance("t", 7)
+    first.write("t", b"after")
+    second = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    second.open("t")
+    second.finish("t")
+    batch = second.peek("t", 100)
+    assert (batch.offset, batch.base, batch.data) == (7, 5, b"after")
+    second.discard("t")
+    first.close()
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_an_unreadable_position_costs_a_repeat_and_not_the_log(tmp_path: Path) -> None:
+    first = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    first.open("t")
+    first.write("t", b"text")
+    first.advance("t", 2)
+    first.close()
+    (tmp_path / "logs" / "t.pos").write_bytes(b"\0\0")
+    second = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    second.open("t")
+    assert second.peek("t", 100).data == b"text"
+    second.close()
