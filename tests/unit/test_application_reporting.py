@@ -1,0 +1,88 @@
+"""What later tasks and people see of a result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from application.reporting import Reporter, cut_head, cut_tail, output_for
+from domain.result import EndReason, Result
+from domain.status import Status
+
+LIMIT = 60_000
+
+
+def result(output: str = "", reason: EndReason = EndReason.COMPLETED, **fields: object) -> Result:
+    return Result(reason.status, reason, output=output, **fields)  # type: ignore[arg-type]
+
+
+def read(output: str, limit: int = LIMIT, **fields: object) -> dict[str, object]:
+    value = json.loads(output_for(result(output, **fields), limit))  # type: ignore[arg-type]
+    assert isinstance(value, dict)
+    return value
+
+
+def test_a_json_object_passes_with_its_own_keys_and_an_exit_code() -> None:  # G9 of the runners
+    assert read(' {"a": 1} \n') == {"a": 1, "exit_code": 0}
+    assert output_for(result('{"exit_code":7}'), LIMIT) == '{"exit_code":7}'
+
+
+@pytest.mark.parametrize("text", ["plain", "[1]", "null", "3", '"x"', "{broken"])
+def test_everything_else_is_wrapped(text: str) -> None:
+    assert read(text) == {"message": text, "exit_code": 0}
+
+
+def test_an_empty_output_says_how_it_ended() -> None:
+    assert read("")["message"] == "执行成功"
+    assert read("", reason=EndReason.EXIT_CODE, exit_code=3)["message"] == "执行失败"
+
+
+def test_a_failure_tells_why() -> None:
+    document = read("", reason=EndReason.EXIT_CODE, exit_code=3, error="exit status 3", duration=12)
+    assert document == {
+        "message": "执行失败",
+        "exit_code": 3,
+        "duration_ms": 12,
+        "error": "exit status 3",
+        "end_reason": "exit_code",
+    }
+
+
+def test_long_text_is_cut_and_marked() -> None:
+    document = read("x" * 20_000)
+    assert document["truncated"] is True
+    assert str(document["message"]).endswith("x... (truncated)")
+    assert len(str(document["message"])) == 10_240 + len("... (truncated)")
+
+
+def test_an_object_over_the_limit_is_wrapped_and_cut() -> None:  # weakness 23
+    document = read(json.dumps({"k": "v" * 70_000}))
+    assert document["truncated"] is True
+
+
+@given(st.text(max_size=3000), st.integers(600, 4000), st.sampled_from(list(EndReason)))
+def test_the_limit_holds_in_bytes_for_any_text(text: str, limit: int, reason: EndReason) -> None:
+    made = output_for(result(text * 5, reason=reason, error=text[:100]), limit)
+    assert len(made.encode("utf-8", "replace")) <= limit
+    assert isinstance(json.loads(made), dict)
+
+
+@given(st.text(max_size=60), st.integers(0, 80))
+def test_cuts_keep_whole_characters(text: str, limit: int) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    assert text.startswith(cut_head(text, limit))
+    assert limit == 0 or text.endswith(cut_tail(text, limit))
+
+
+def test_a_report_carries_no_secret_and_an_approval_no_status() -> None:
+    reporter = Reporter(lambda text: text.replace("hunter2", "***"), LIMIT)
+    report = reporter.final("t", result("hunter2", error="hunter2", execute_log="hunter2"))
+    assert "hunter2" not in repr(report)
+    waiting = Result(Status.RUNNING, EndReason.COMPLETED, output='{"approval_id":"a"}')
+    assert reporter.final("t", waiting).status is None
+    lost = reporter.without_run("t", EndReason.WORKER_LOST, "worker_lost: gone")
+    assert lost.status is Status.ERROR
+    assert "worker_lost" in (lost.output or "")
