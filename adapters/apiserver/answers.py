@@ -1,0 +1,107 @@
+"""What each HTTP answer means: the one table from status, body and failure to data or one of our errors (G55)."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from urllib3 import exceptions as http
+
+from adapters.wire.endpoints import retry_after
+from domain.errors import CoordinationError, NotFound, Refused, Unavailable
+
+_TEXT_LIMIT = 200
+
+
+class UnknownRoute(Unavailable):
+    """The server does not know the address: a wrong base address, or an older server. Never the absence of a thing."""
+
+
+class BadRequest(Refused):
+    """Status 400; a caller whose parameters are always right may know what it means."""
+
+
+# Every status without a line: 2xx is read, 4xx means no, everything else may be better later.
+_KINDS: dict[int, type[CoordinationError]] = {
+    400: BadRequest,
+    404: NotFound,
+    408: Unavailable,
+    425: Unavailable,
+    429: Unavailable,
+}
+
+
+def read_answer(call: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """Return ``data`` of a good answer (protocol 1.2). Raises NotFound, Refused, Unavailable.
+
+    ``call`` names the request in the error's text; it must hold no query and no secret.
+    """
+    document = _document(body)
+    wish = retry_after(headers.get("Retry-After"))
+    if status in (200, 201):
+        if document is None:
+            raise Unavailable(f"{call}: the answer {status} is not the JSON of an API server", wish)
+        code = document.get("code")
+        if code == 0 and not isinstance(code, bool):
+            return document.get("data")
+        # Some layers say their no inside a 200.
+        status = code if isinstance(code, int) and 400 <= code <= 599 else 502
+    elif document is None and status == 404:
+        raise UnknownRoute(f"{call}: the server does not know this address; check the API address", wish)
+    raise _error(call, status, _message(document), wish)
+
+
+def _error(call: str, status: int, message: str, wish: float | None) -> CoordinationError:
+    kind = _KINDS.get(status, Refused if 400 <= status < 500 else Unavailable)
+    text = f"{call}: answered {status}{': ' if message else ''}{message}"
+    if status in (401, 403):
+        text += "; check the API key and its rights"
+    return kind(text, wish) if issubclass(kind, Unavailable) else kind(text)
+
+
+def _document(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and "code" in document else None
+
+
+def _message(document: Mapping[str, Any] | None) -> str:
+    message = document.get("message") if document else None
+    if not isinstance(message, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in message[:_TEXT_LIMIT])
+
+
+def explain(error: Exception) -> str:
+    """Why an exchange failed, in words without the URL: the libraries' own texts show queries."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason or 'broken stream'}"
+        cause = cause.__cause__ or cause.__context__ or _nested(cause)
+    for kind, words in _FAILURES:
+        if isinstance(error, kind):
+            return words
+    return f"the exchange failed ({type(error).__name__})"
+
+
+def _nested(error: BaseException) -> BaseException | None:
+    inner = getattr(error, "original_error", None) or next((a for a in error.args if isinstance(a, Exception)), None)
+    return inner if inner is not error else None
+
+
+_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (http.ProxyError, "the proxy cannot be used"),
+    (http.NameResolutionError, "the host name cannot be resolved"),
+    (http.NewConnectionError, "the connection was refused"),
+    (http.TimeoutError, "no answer in time"),
+    (http.ProtocolError, "the connection broke"),
+    (http.SSLError, "TLS failed"),
+    (TimeoutError, "no answer in time"),
+)

@@ -1,0 +1,211 @@
+"""One HTTP client for the API server: pooled, with a deadline per call, and with our errors only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import urllib3
+
+from adapters.apiserver.answers import explain, read_answer
+from adapters.apiserver.connection import TimedHTTPPool, TimedHTTPSPool, deadline
+from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
+from domain.errors import CoordinationError, Unavailable
+
+BODY_LIMIT = 64 << 20
+REDIRECT_LIMIT = 3
+CONNECT_TIMEOUT = 5.0
+_CHUNK = 1 << 16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    call: str  # how errors name it
+    body: bytes | None
+    repeatable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ApiClient:
+    """Calls the API server. Any thread; each call blocks up to its time and raises CoordinationError only.
+
+    ``token`` is asked anew for each request and once more after a 401, so a rotated key needs no restart (G56). Proxies
+    of the environment are ignored: only ``proxy`` counts. ``timeout`` in seconds is the default for a whole call.
+    """
+
+    def __init__(
+        self,
+        address: ApiAddress,
+        token: Callable[[], str],
+        *,
+        tls: ssl.SSLContext | None = None,
+        proxy: ProxyAddress | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._address = address
+        self._token = token
+        self._timeout = timeout
+        self._pools = _pool_manager(tls or (ssl.create_default_context() if address.secure else None), proxy)
+
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        """GET a path below the base address and return the envelope's ``data``."""
+        return self._call("GET", path, query, None, timeout, repeatable)
+
+    def post(
+        self,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = False,
+    ) -> Any:
+        """POST JSON (or nothing) and return the envelope's ``data``."""
+        body = None if document is None else json.dumps(document, separators=(",", ":")).encode("ascii")
+        return self._call("POST", path, None, body, timeout, repeatable)
+
+    def close(self) -> None:
+        """Close idle connections; idempotent. Calls under way end by themselves."""
+        self._pools.clear()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        timeout: float | None,
+        repeatable: bool,
+    ) -> Any:
+        url = self._address.base + path + (f"?{urlencode(query)}" if query else "")
+        request = _Request(method, url, f"{method} {path}", body, repeatable)
+        until = time.monotonic() + (self._timeout if timeout is None else timeout)
+        token = header_token(self._token())
+        try:
+            answer = self._exchange(request, token, until)
+            if answer.status == 401 and (fresh := header_token(self._token())) != token:
+                token = fresh
+                answer = self._exchange(request, token, until)
+            return read_answer(request.call, answer.status, answer.headers, answer.body)
+        except CoordinationError as error:
+            if token and token in str(error):  # a server that echoes the key must not get it into a log
+                error.args = (str(error).replace(token, "***"),)
+            raise
+
+    def _exchange(self, request: _Request, token: str, until: float) -> _Answer:
+        """One request and the redirects it leads to, within the server itself."""
+        url = request.url
+        for _ in range(REDIRECT_LIMIT + 1):
+            answer = self._attempt(request, url, token, until)
+            if answer.status not in _REDIRECTS:
+                return answer
+            url = self._redirected(request, url, answer)
+        raise Unavailable(f"{request.call}: redirected more than {REDIRECT_LIMIT} times")
+
+    def _redirected(self, request: _Request, url: str, answer: _Answer) -> str:
+        location = answer.headers.get("Location") or ""
+        try:
+            target = urljoin(url, location)
+            same = bool(location) and _origin(url) == _origin(target)
+        except ValueError:
+            target, same = "", False
+        if not same or (request.method != "GET" and answer.status not in (307, 308)):
+            # Following it would show the key to another host, or turn a POST into a GET.
+            raise Unavailable(
+                f"{request.call}: answered {answer.status}, a redirect that is not followed; check the API address"
+            )
+        return target
+
+    def _attempt(self, request: _Request, url: str, token: str, until: float) -> _Answer:
+        """Send once; once more where the connection broke and the request may be repeated."""
+        attempts = 2 if request.repeatable else 1
+        while True:
+            attempts -= 1
+            try:
+                return self._send(request, url, token, until)
+            except urllib3.exceptions.ProtocolError as error:
+                if not attempts or time.monotonic() >= until:
+                    raise Unavailable(f"{request.call}: {explain(error)}") from None
+            except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+                raise Unavailable(f"{request.call}: {explain(error)}") from None
+
+    def _send(self, request: _Request, url: str, token: str, until: float) -> _Answer:
+        left = max(0.001, until - time.monotonic())
+        with deadline(until):
+            response = self._pools.urlopen(
+                request.method,
+                url,
+                body=request.body,
+                headers=_headers(token, request.body is not None),
+                timeout=urllib3.Timeout(connect=min(left, CONNECT_TIMEOUT), read=left),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                body = _read_body(response, request.call)
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
+        return _Answer(response.status, response.headers, body)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _pool_manager(context: ssl.SSLContext | None, proxy: ProxyAddress | None) -> urllib3.PoolManager:
+    pools: urllib3.PoolManager
+    if proxy is None:
+        pools = urllib3.PoolManager(maxsize=64, ssl_context=context)
+    else:
+        credentials = {"Proxy-Authorization": proxy.authorization} if proxy.credentials else None
+        pools = urllib3.ProxyManager(
+            f"http://{proxy.authority}", maxsize=64, ssl_context=context, proxy_headers=credentials
+        )
+    pools.pool_classes_by_scheme = {"http": TimedHTTPPool, "https": TimedHTTPSPool}
+    return pools
+
+
+def _headers(token: str, with_body: bool) -> dict[str, str]:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "cronjob-worker"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if with_body:
+        headers["Content-Type"] = "application/json"
+    return headers
+
+
+def _read_body(response: urllib3.BaseHTTPResponse, call: str) -> bytes:
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Unavailable(f"{call}: the answer is compressed though that was not asked for")
+    body = bytearray()
+    while chunk := response.read(_CHUNK, decode_content=False):
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise Unavailable(f"{call}: the answer is larger than {BODY_LIMIT >> 20} MiB")
+    return bytes(body)
