@@ -21,7 +21,7 @@ from domain.runner import Approval, Credential
 from domain.status import Status
 from domain.task import Task
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger("worker.apiserver")
 _PAGE = 500
 _REMEMBERED_APPROVALS = 1000
 # The server pastes the value into a script: nothing but what it hands out may go back (protocol 6.1).
@@ -169,9 +169,9 @@ class HttpCoordination:
         try:
             self._client.post(f"/approvals/{_uuid(approval_id)}/cancel/", repeatable=True)
         except (NotFound, UnknownRoute):
-            _log.info("approval %s cannot be withdrawn: the server does not know it", approval_id)
+            log.info("approval %s cannot be withdrawn: the server does not know it", approval_id)
         except Refused as error:
-            _log.info("approval %s was not withdrawn: %s", approval_id, error)
+            log.info("approval %s was not withdrawn: %s", approval_id, error)
 
 
 def _approval_document(task_id: str, approval: Approval) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _readable(results: list[Any]) -> list[Task]:
         try:
             tasks.append(decode_task(item))
         except BadMessage as error:
-            _log.warning("a task in the server's list is left out: %s", error)
+            log.warning("a task in the server's list is left out: %s", error)
     return tasks
 
 

@@ -16,7 +16,7 @@ import urllib3
 from adapters.apiserver.answers import explain, read_answer
 from adapters.apiserver.connection import TimedHTTPPool, TimedHTTPSPool, deadline
 from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
-from domain.errors import CoordinationError, Unavailable
+from domain.errors import CoordinationError, Unavailable, WorkerError
 
 BODY_LIMIT = 64 << 20
 REDIRECT_LIMIT = 3
@@ -101,10 +101,10 @@ class ApiClient:
         url = self._address.base + path + (f"?{urlencode(query)}" if query else "")
         request = _Request(method, url, f"{method} {path}", body, repeatable)
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
-        token = header_token(self._token())
+        token = self._read_token()
         try:
             answer = self._exchange(request, token, until)
-            if answer.status == 401 and (fresh := header_token(self._token())) != token:
+            if answer.status == 401 and (fresh := self._read_token()) != token:
                 token = fresh
                 answer = self._exchange(request, token, until)
             return read_answer(request.call, answer.status, answer.headers, answer.body)
@@ -112,6 +112,13 @@ class ApiClient:
             if token and token in str(error):  # a server that echoes the key must not get it into a log
                 error.args = (str(error).replace(token, "***"),)
             raise
+
+    def _read_token(self) -> str:
+        try:
+            token = self._token()
+        except (OSError, WorkerError) as error:
+            raise Unavailable(f"the API key cannot be read: {error}") from None
+        return header_token(token)
 
     def _exchange(self, request: _Request, token: str, until: float) -> _Answer:
         """One request and the redirects it leads to, within the server itself."""

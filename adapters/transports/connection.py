@@ -18,7 +18,7 @@ from adapters.wire.framing import FrameDecoder
 from domain.errors import ConnectionLost, ConnectionRefused
 
 FRAME_LIMIT = 64 << 20
-_HANDSHAKE_LIMIT = 256 << 10
+_HANDSHAKE_LIMIT = 64 << 10
 _FRAME_TIME = 300.0  # a peer that drips one frame for longer than this gives no sign of life
 _GOING = (OSError, ssl.SSLError, websocket.WebSocketException, ValueError, LookupError, AttributeError)
 

@@ -16,10 +16,10 @@ from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import encode
 from adapters.wire.messages import BadMessage, decode_event, encode_registration, encode_report
 from application.ports import Identity, Locks, Metrics, Report
-from domain.errors import ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable
+from domain.errors import ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable, WorkerError
 from domain.task import TaskEvent
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger("worker.transport")
 
 
 class Gate(Locks, Protocol):
@@ -64,6 +64,7 @@ class WebSocketTransport:
         self._connection: WebSocketConnection | None = None
         self._identity: Identity | None = None
         self._early: list[TaskEvent] = []  # arrived while the registration was verified
+        self._closes = 0  # a close that comes while connecting must not be lost
         self._sending = threading.Lock()
         self._ping_number = itertools.count(1)
 
@@ -75,9 +76,8 @@ class WebSocketTransport:
         self._early = []
         self._identity = identity
         connection = self._open(identity, deadline)
-        self._connection = connection
         try:
-            self._send(connection, encode_registration(identity, self._token()))
+            self._send(connection, encode_registration(identity, self._read_token()))
             answered = self._barrier(connection, deadline)
             self._verify(identity, answered)
         except BaseException:
@@ -98,7 +98,7 @@ class WebSocketTransport:
     def send(self, report: Report) -> None:
         connection = self._live()
         assert self._identity is not None
-        self._send(connection, encode_report(report, self._identity, self._token()))
+        self._send(connection, encode_report(report, self._identity, self._read_token()))
 
     def ping(self) -> None:
         self._live().ping(self._next_ping())
@@ -108,6 +108,7 @@ class WebSocketTransport:
         return connection.silence() if connection else 0.0
 
     def close(self) -> None:
+        self._closes += 1
         connection = self._connection
         if connection:
             connection.abort()
@@ -117,6 +118,13 @@ class WebSocketTransport:
     def _open(self, identity: Identity, deadline: float) -> WebSocketConnection:
         """Get the one-time lock and open. The lock is given back where the server cannot have used it up."""
         key = f"/ws/{identity.id}"
+        closes = self._closes
+
+        def opening(connection: WebSocketConnection) -> None:
+            self._connection = connection  # from here on close ends a handshake that hangs
+            if self._closes != closes:
+                connection.abort()
+
         try:
             value = self._gate.acquire(key, self._options.lock_ttl, max(0.1, deadline - boottime()))
         except Unavailable as error:
@@ -129,22 +137,17 @@ class WebSocketTransport:
                 f"its lock ends by itself within {self._options.lock_ttl:g} s unless it was made by another program"
             )
         try:
-            return open_connection(
-                self._address, self._address.websocket(key, value), self._options, deadline, self._opening
-            )
+            url = self._address.websocket(key, value)
+            return open_connection(self._address, url, self._options, deadline, opening)
         except BaseException:
             self._give_back(key, value)
             raise
 
-    def _opening(self, connection: WebSocketConnection) -> None:
-        """Let ``close`` reach a connection whose handshake hangs."""
-        self._connection = connection
-
     def _give_back(self, key: str, value: str) -> None:
         try:
-            self._gate.release(key, value, 5.0)
+            self._gate.release(key, value, 2.0)
         except Unavailable:
-            _log.info("the lock of the failed connection was not given back; it ends by itself")
+            log.info("the lock of the failed connection was not given back; it ends by itself")
 
     def _barrier(self, connection: WebSocketConnection, deadline: float) -> bool:
         """Wait for the pong that proves the registration was processed; False if none came (protocol 2.7)."""
@@ -201,13 +204,19 @@ class WebSocketTransport:
 
     def _invalid(self, amount: int, why: str) -> None:
         self._metrics.count("events_invalid", amount)
-        _log.warning("%d message(s) of the server skipped: %s", amount, why)
+        log.warning("%d message(s) of the server skipped: %s", amount, why)
 
     def _send(self, connection: WebSocketConnection, message: bytes) -> None:
         pieces = encode(message)
         with self._sending:  # the pieces of two messages must not mix
             for piece in pieces:
                 connection.send_text(piece)
+
+    def _read_token(self) -> str:
+        try:
+            return self._token()
+        except (OSError, WorkerError) as error:
+            raise ConnectionLost(f"the API key cannot be read: {error}") from None
 
     def _live(self) -> WebSocketConnection:
         if self._connection is None:

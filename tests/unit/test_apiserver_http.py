@@ -12,7 +12,7 @@ import pytest
 from adapters.apiserver.http import ApiClient
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
-from domain.errors import CoordinationError, NotFound, Refused, Unavailable
+from domain.errors import ConfigError, CoordinationError, NotFound, Refused, Unavailable
 
 KEY = "k3y-of-the-test"
 GOOD = json.dumps({"code": 0, "data": {"a": 1}, "message": "ok"}).encode()
@@ -291,6 +291,16 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(token: str
             client.get("/x/")
         assert token not in str(caught.value)
         assert peer.accepted == 0
+
+
+def test_a_key_that_cannot_be_read_may_be_readable_later() -> None:
+    def token() -> str:
+        raise ConfigError("api_key_file: no such file")
+
+    with ScriptedPeer(answering(200, GOOD)) as peer:
+        client = client_of(peer, token=token)
+        with pytest.raises(Unavailable, match="api_key_file"):
+            client.get("/x/")
 
 
 def test_no_key_means_no_header() -> None:

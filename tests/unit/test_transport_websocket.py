@@ -16,7 +16,7 @@ from adapters.transports.websocket import LinkOptions, WebSocketTransport
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import SEPARATOR, FrameDecoder
 from application.ports import Identity, Report
-from domain.errors import ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable
+from domain.errors import ConfigError, ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable
 from domain.status import Status
 from domain.task import TaskEvent
 
@@ -75,15 +75,21 @@ class Link:
     def __init__(self, port: int, **options: Any) -> None:
         self.gate = MemoryGate()
         self.counts = Counts()
+        self.token: str | Exception = "k3y"
         scheme = "https" if options.get("tls") else "http"
         options = {"connect_timeout": 3.0, "send_timeout": 3.0} | options
         self.transport = WebSocketTransport(
             ApiAddress.parse(f"{scheme}://127.0.0.1:{port}"),
             self.gate,
-            lambda: "k3y",
+            self._token,
             self.counts,
             LinkOptions(**options),
         )
+
+    def _token(self) -> str:
+        if isinstance(self.token, Exception):
+            raise self.token
+        return self.token
 
     def connect(self) -> WebSocketTransport:
         self.transport.connect(IDENTITY)
@@ -242,7 +248,7 @@ def test_a_dripping_upgrade_is_given_up_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n", b"HTTP/1.1 101 X\r\n\r\n", b"x" * 400_000]
+    "answer", [b"HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n", b"HTTP/1.1 101 X\r\n\r\n", b"x" * 100_000]
 )
 def test_nonsense_instead_of_an_upgrade_is_a_lost_connection(answer: bytes) -> None:
     def script(peer: PeerConnection) -> None:
@@ -308,6 +314,28 @@ def test_close_ends_a_handshake_that_hangs() -> None:
         thread.join(2)
         assert not thread.is_alive()
         assert isinstance(errors[0], ConnectionLost)
+
+
+def test_a_close_that_comes_before_the_dial_is_not_lost() -> None:
+    with linked(serving(lambda peer: None)) as link:
+        acquire = link.gate.acquire
+
+        def closing(key: str, ttl: float, timeout: float) -> str | None:
+            link.transport.close()
+            return acquire(key, ttl, timeout)
+
+        link.gate.acquire = closing  # type: ignore[method-assign]
+        with pytest.raises(ConnectionLost):
+            link.connect()
+
+
+def test_a_key_that_cannot_be_read_is_a_lost_connection() -> None:
+    """G56: while the file is being replaced the link must live on."""
+    with linked(serving(lambda peer: None)) as link:
+        transport = link.connect()
+        link.token = ConfigError("api_key_file: no such file")
+        with pytest.raises(ConnectionLost, match="api_key_file"):
+            transport.send(Report(TASK_ID, Status.RUNNING))
 
 
 def _keep(errors: list[BaseException], call: Callable[[], Any]) -> None:
