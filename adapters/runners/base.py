@@ -33,6 +33,7 @@ class BaseRunner:
         self._result: Result | None = None
         self._timeout = self.default_timeout
         self._guard = threading.Lock()
+        self._woken = threading.Event()
 
     # -- what a runner writes ----------------------------------------------------------------------------------------
 
@@ -68,6 +69,17 @@ class BaseRunner:
 
     def kill(self) -> None:
         self.cancel.cancel(CancelRequest(EndReason.KILLED, Urgency.NOW))
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the run is cancelled; returns whether it is."""
+        self.cancel.subscribe(self._wake)
+        try:
+            return self._woken.wait(seconds)
+        finally:
+            self.cancel.unsubscribe(self._wake)
+
+    def _wake(self, _: CancelRequest) -> None:
+        self._woken.set()
 
     def execute(self, context: ExecutionContext | None = None) -> Result:
         with self._guard:
