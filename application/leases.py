@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from application.ports import Limits, Locks, Metrics, Runtime
+from application.ports import Limits, Locks, Ports
 from domain.errors import CoordinationError
 
 log = logging.getLogger("worker.leases")
@@ -48,14 +48,15 @@ def lock_key(task_id: str) -> str:
 class LeaseKeeper:
     """Holds the leases of all tasks in hand and renews them from one loop."""
 
-    def __init__(self, runtime: Runtime, locks: Locks, limits: Limits, metrics: Metrics) -> None:
-        self._runtime = runtime
-        self._locks = locks
+    def __init__(self, ports: Ports, limits: Limits) -> None:
+        self._runtime = ports.runtime
+        self._locks: Locks = ports.coordination
+        self._warden = ports.warden
         self._limits = limits
-        self._metrics = metrics
-        self._guard = runtime.lock()
+        self._metrics = ports.metrics
+        self._guard = ports.runtime.lock()
         self._leases: dict[str, Lease] = {}
-        self._wake = runtime.event()
+        self._wake = ports.runtime.event()
 
     def claim(self, task_id: str, on_lost: Callable[[], None]) -> Lease | None:
         """Take the task's lock; None if another worker has it. ``on_lost`` is called on the keeper's loop, once.
@@ -71,6 +72,7 @@ class LeaseKeeper:
         lease = Lease(task_id, value, ttl, sent, on_lost)
         with self._guard:
             self._leases[task_id] = lease
+        self._warden.lease(task_id, lease.deadline)
         self._wake.set()
         return lease
 
@@ -96,6 +98,7 @@ class LeaseKeeper:
             lease = self._leases.pop(task_id, None)
         if lease is None:
             return
+        self._warden.ended(task_id)
         try:
             self._locks.release(lease.key, lease.value, ATTEMPT)
         except CoordinationError as error:
@@ -137,6 +140,7 @@ class LeaseKeeper:
             self._lose(lease, "the renewal came too late")
         else:
             lease.sent, lease.ttl, lease.retry_at = now, self._limits.lease_ttl, 0.0
+            self._warden.lease(lease.task_id, lease.deadline)
 
     def _lose(self, lease: Lease, why: str) -> None:
         lease.lost = True

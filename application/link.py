@@ -43,6 +43,7 @@ class Link:
         limits, runtime = self._node.limits, self._ports.runtime
         next_ping = 0.0
         while not closing():
+            self._ports.warden.beat()
             if not self.up.wait(0.5):
                 next_ping = 0.0
                 continue

@@ -298,6 +298,19 @@ class Remains(Protocol):
         """Kill the process tree of ``entry`` if any of it is alive; blocks for seconds at most, never raises."""
 
 
+class Warden(Protocol):
+    """Ends tasks from outside when this process cannot. Any thread; never blocks, never raises."""
+
+    def beat(self) -> None:
+        """This process lives and its loops go round."""
+
+    def lease(self, task_id: str, deadline: float) -> None:
+        """The task's processes must be gone a little after ``deadline`` (Runtime.now) unless a later one is told."""
+
+    def ended(self, task_id: str) -> None:
+        """The task is over; its lease does not matter any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The outside of the core, handed over once."""
@@ -309,6 +322,7 @@ class Ports:
     spool: LogSpool
     metrics: Metrics
     remains: Remains
+    warden: Warden
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Worker:
         reporter = Reporter(redact, node.limits.output_limit)
         self.table = RunTable(ports.runtime, node.limits.concurrency)
         self.link = Link(ports, node)
-        self.leases = LeaseKeeper(ports.runtime, ports.coordination, node.limits, ports.metrics)
+        self.leases = LeaseKeeper(ports, node.limits)
         self.delivery = Delivery(ports, node, self.table, self.leases, self.link.up)
         self.logs = LogDelivery(ports)
         self.recovery = Recovery(ports, node, self.table, self.leases, self.delivery, reporter)

@@ -1,0 +1,331 @@
+"""The tiny parent of the worker: it outlives it, ends what it leaves, and starts it again.
+
+Standard library only and few imports: what can fail here fails for every task. It is a child subreaper, so whatever a
+dead worker's tasks leave behind becomes its child and is killed. It holds each task's lease deadline; when the worker
+is frozen or hangs past one, the task's tree is killed all the same (G15). It forwards signals, and reaps as process 1.
+
+Messages from the worker are JSON datagrams on a socket pair: {"hello": {...}}, {"beat": 1},
+{"start": [task, pid, start time]}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
+FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
+BACKOFF = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+HEALTHY = 60.0
+HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
+LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among this process's descendants. Raises OSError where the kernel refuses."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def say(text: str) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    if sys.stderr.isatty():
+        line = f"{stamp} WARN  guardian: {text}\n"
+    else:
+        line = json.dumps({"time": stamp, "level": "WARN", "logger": "worker.guardian", "message": text}) + "\n"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+class Guardian:
+    """Runs ``argv`` as the worker until it ends for good; ``run`` returns the exit status."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = list(argv)
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._tasks: dict[str, tuple[int, int]] = {}
+        self._leases: dict[str, float] = {}
+        self._asked = 0
+        self._asked_at = 0.0
+        self._shutdown = 120.0
+        self._beat = 0.0
+        self._selector = selectors.DefaultSelector()
+        self._signals: list[int] = []
+
+    def run(self) -> int:
+        become_subreaper()
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+            signal.signal(number, lambda n, _: self._signals.append(n))
+        self._selector.register(wake_read, selectors.EVENT_READ)
+        failures = 0
+        while True:
+            started = boottime()
+            self._start()
+            code = self._watch(wake_read)
+            self._sweep()
+            if self._asked or code in FINAL:
+                return code if code >= 0 else 128 - code
+            failures = 0 if boottime() - started > HEALTHY else failures + 1
+            delay = BACKOFF[min(failures, len(BACKOFF) - 1)]
+            say(f"the worker ended with {describe(code)}; its tasks are ended; next start in {delay:g} s")
+            if not self._nap(wake_read, delay):
+                return 0
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        environment = os.environ | {FD_VARIABLE: str(theirs.fileno())}
+        # A group of its own: Ctrl-C reaches only the guardian, which forwards it once.
+        self._worker = subprocess.Popen(self._argv, env=environment, pass_fds=(theirs.fileno(),), process_group=0)
+        theirs.close()
+        self._socket = ours
+        self._beat = boottime()
+        self._selector.register(ours, selectors.EVENT_READ)
+
+    def _watch(self, wake: int) -> int:
+        """Serve the worker until it is dead; returns its exit code as Popen tells it."""
+        assert self._worker is not None
+        assert self._socket is not None
+        while True:
+            self._reap()
+            if self._worker.returncode is not None:
+                break
+            self._selector.select(self._pause())
+            self._drain(wake)
+            self._listen()
+            self._forward()
+            self._check_leases()
+            self._check_worker()
+        self._listen()
+        self._selector.unregister(self._socket)
+        self._socket.close()
+        return self._worker.returncode
+
+    def _pause(self) -> float:
+        nearest = min(self._leases.values(), default=boottime() + 1.0) + LATE
+        return min(1.0, max(0.01, nearest - boottime()))
+
+    def _drain(self, wake: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 512)
+
+    def _listen(self) -> None:
+        assert self._socket is not None
+        while True:
+            try:
+                data = self._socket.recv(4096)
+            except (BlockingIOError, ConnectionError):
+                return
+            if not data:
+                return
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._beat = boottime()
+        try:
+            ((kind, value),) = json.loads(data).items()
+            if kind == "start":
+                self._tasks[value[0]] = (int(value[1]), int(value[2]))
+            elif kind == "end":
+                self._tasks.pop(value, None)
+                self._leases.pop(value, None)
+            elif kind == "lease":
+                self._leases[value[0]] = float(value[1])
+            elif kind == "hello":
+                self._shutdown = float(value["shutdown"])
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            say("a message of the worker could not be read")
+
+    def _forward(self) -> None:
+        assert self._worker is not None
+        signals, self._signals = self._signals, []
+        for number in signals:
+            if number == signal.SIGCHLD:
+                continue
+            ending = number in (signal.SIGTERM, signal.SIGINT)
+            if ending:
+                self._asked += 1
+                self._asked_at = self._asked_at or boottime()
+            with contextlib.suppress(ProcessLookupError):
+                self._worker.send_signal(signal.SIGTERM if ending else number)
+
+    def _check_leases(self) -> None:
+        now = boottime()
+        for task_id, deadline in list(self._leases.items()):
+            if now < deadline + LATE:
+                continue
+            del self._leases[task_id]
+            known = self._tasks.pop(task_id, None)
+            if known is not None:
+                say(f"task {task_id}: its lock ran out and the worker did not act: its processes are killed")
+                kill_tree(*known)
+
+    def _check_worker(self) -> None:
+        assert self._worker is not None
+        now = boottime()
+        if self._asked and now - self._asked_at > self._shutdown:
+            say("the worker did not end in time and is killed")
+            self._worker.kill()
+        elif now - self._beat > HANG:
+            say(f"no sign of life from the worker for {HANG:g} s: it is killed")
+            self._beat = now
+            self._worker.kill()
+
+    def _reap(self) -> None:
+        """Collect every dead child; as subreaper (or process 1) they come from anywhere."""
+        assert self._worker is not None
+        self._worker.poll()
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            if found.si_pid == self._worker.pid:
+                self._worker.poll()
+            else:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(found.si_pid, os.WNOHANG)
+
+    def _sweep(self) -> None:
+        """The worker is dead: everything that is left of it is a child of this process or below one. End all."""
+        self._tasks.clear()
+        self._leases.clear()
+        deadline = boottime() + 5.0
+        while boottime() < deadline:
+            left = [pid for pid in children_of(os.getpid()) if not is_zombie(pid)]
+            for pid in left:
+                for member in (*descendants(pid), pid):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(member, signal.SIGKILL)
+            self._reap()
+            if not left and not children_of(os.getpid()):
+                return
+            self._selector.select(0.01)
+        say("some processes of dead tasks cannot be killed: " + ", ".join(map(str, children_of(os.getpid()))))
+
+    def _nap(self, wake: int, seconds: float) -> bool:
+        """Wait for the next start; False if the end was asked for meanwhile."""
+        until = boottime() + seconds
+        while (left := until - boottime()) > 0:
+            self._selector.select(left)
+            self._drain(wake)
+            self._reap()
+            if any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals):
+                return False
+            self._signals.clear()
+        return True
+
+
+def describe(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process; empty if it is gone."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+            found += [int(word) for word in file.read().split()]
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``, the deepest first."""
+    found: list[int] = []
+    for child in children_of(pid):
+        found += [*descendants(child), child]
+    return found
+
+
+def stat_of(pid: int) -> tuple[str, int] | None:
+    """State letter and start time in clock ticks; None if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[0].decode(), int(fields[19])
+
+
+def is_zombie(pid: int) -> bool:
+    found = stat_of(pid)
+    return found is not None and found[0] in "ZX"
+
+
+def kill_tree(pid: int, start: int) -> None:
+    """KILL a process and everything below it, if it still is the one that was started at ``start``."""
+    found = stat_of(pid)
+    if found is None or found[1] != start:
+        return
+    for member in (*descendants(pid), pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(member, signal.SIGKILL)
+
+
+class GuardianLink:
+    """The worker's side. Any thread; a guardian that is gone is told by ``lost``."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self.lost = False
+
+    def hello(self, shutdown: float) -> None:
+        self._send({"hello": {"shutdown": shutdown}})
+
+    def beat(self) -> None:
+        self._send({"beat": 1})
+
+    def started(self, task_id: str, pid: int, start: int) -> None:
+        self._send({"start": [task_id, pid, start]})
+
+    def ended(self, task_id: str) -> None:
+        self._send({"end": task_id})
+
+    def lease(self, task_id: str, deadline: float) -> None:
+        self._send({"lease": [task_id, deadline]})
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, message: dict[str, object]) -> None:
+        try:
+            self._socket.send(json.dumps(message).encode())
+        except OSError:
+            self.lost = True
+
+
+def link_from_environment() -> GuardianLink | None:
+    """The link to the guardian that started this process; the variable is taken away from the tasks' environment."""
+    text = os.environ.pop(FD_VARIABLE, "")
+    return GuardianLink(int(text)) if text.isdigit() else None
