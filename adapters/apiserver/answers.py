@@ -23,9 +23,15 @@ class BadRequest(Refused):
     """Status 400; a caller whose parameters are always right may know what it means."""
 
 
+class KeyRefused(Refused):
+    """Status 401 or 403: about the key, not about what was asked for; the next key may be better (G56)."""
+
+
 # Every status without a line: 2xx is read, 4xx means no, everything else may be better later.
 _KINDS: dict[int, type[CoordinationError]] = {
     400: BadRequest,
+    401: KeyRefused,
+    403: KeyRefused,
     404: NotFound,
     408: Unavailable,
     425: Unavailable,
@@ -56,7 +62,7 @@ def read_answer(call: str, status: int, headers: Mapping[str, str], body: bytes)
 def _error(call: str, status: int, message: str, wish: float | None) -> CoordinationError:
     kind = _KINDS.get(status, Refused if 400 <= status < 500 else Unavailable)
     text = f"{call}: answered {status}{': ' if message else ''}{message}"
-    if status in (401, 403):
+    if kind is KeyRefused:
         text += "; check the API key and its rights"
     return kind(text, wish) if issubclass(kind, Unavailable) else kind(text)
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.apiserver.answers import BadRequest, UnknownRoute
+from adapters.apiserver.answers import BadRequest, KeyRefused, UnknownRoute
 from adapters.apiserver.http import ApiClient
 from adapters.wire.endpoints import path_part
 from adapters.wire.messages import BadMessage, decode_task
@@ -101,9 +101,9 @@ class HttpCoordination:
                 break
         return tasks[:limit]
 
-    def registered(self, worker_id: str) -> Identity:
+    def registered(self, worker_id: str, timeout: float | None = None) -> Identity:
         """How the server knows a worker: its name and its categories. Raises NotFound, Unavailable, Refused."""
-        data = _mapping("worker", self._client.get(f"/worker/{_uuid(worker_id)}/"))
+        data = _mapping("worker", self._client.get(f"/worker/{_uuid(worker_id)}/", timeout=timeout))
         metadata = data.get("metadata")
         tasks = metadata.get("tasks") if isinstance(metadata, Mapping) else None
         codes = tuple(code for code in tasks if isinstance(code, str)) if isinstance(tasks, list) else ()
@@ -113,7 +113,10 @@ class HttpCoordination:
 
     def append(self, task_id: str, text: str) -> int:
         content = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no place in JSON
-        data = self._client.post(f"/tasklog/{_uuid(task_id)}/append/", {"storage": "", "content": content})
+        try:
+            data = self._client.post(f"/tasklog/{_uuid(task_id)}/append/", {"storage": "", "content": content})
+        except KeyRefused as error:  # the text must outlive a key that is being rotated
+            raise Unavailable(str(error)) from None
         size = _size(data)
         if size <= 0:
             raise Unavailable(f"POST /tasklog/{task_id}/append/: the answer tells no size")
@@ -124,6 +127,8 @@ class HttpCoordination:
             data = self._client.get(f"/tasklog/{_uuid(task_id)}/content/")
         except NotFound:
             return 0
+        except KeyRefused as error:
+            raise Unavailable(str(error)) from None
         size = _size(data)
         if size < 0:
             raise Unavailable(f"GET /tasklog/{task_id}/content/: the answer tells no size")

@@ -45,9 +45,9 @@ class PeerConnection:
         lines = [f"HTTP/1.1 {status} Scripted", f"Content-Length: {len(body)}", *headers]
         self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
-    def upgrade(self) -> str:
-        """Accept a WebSocket; returns the request's head."""
-        head = self.read_head()
+    def upgrade(self, head: str = "") -> str:
+        """Accept a WebSocket; returns the request's head, which is read unless it is given."""
+        head = head or self.read_head()
         key = next(line.split(": ", 1)[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key"))
         accept = base64.b64encode(hashlib.sha1(key.encode() + _MAGIC).digest()).decode()
         self.write(

@@ -21,12 +21,14 @@ from domain.task import TaskEvent
 
 log = logging.getLogger("worker.transport")
 
+_LAST_CALL = 1.0  # seconds for the look at the row where the pong has used up the time
+
 
 class Gate(Locks, Protocol):
     """What connecting needs of the server's HTTP side. Any thread."""
 
-    def registered(self, worker_id: str) -> Identity:
-        """How the server knows a worker. Raises NotFound, Unavailable, Refused."""
+    def registered(self, worker_id: str, timeout: float) -> Identity:
+        """How the server knows a worker; blocks up to ``timeout`` seconds. Raises NotFound, Unavailable, Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class WebSocketTransport:
         try:
             self._send(connection, encode_registration(identity, self._read_token()))
             answered = self._barrier(connection, deadline)
-            self._verify(identity, answered)
+            self._verify(identity, answered, deadline)
         except BaseException:
             self.close()
             raise
@@ -126,7 +128,7 @@ class WebSocketTransport:
                 connection.abort()
 
         try:
-            value = self._gate.acquire(key, self._options.lock_ttl, max(0.1, deadline - boottime()))
+            value = self._gate.acquire(key, self._options.lock_ttl, deadline - boottime())
         except Unavailable as error:
             raise _unavailable(error) from None
         except (Refused, NotFound) as error:
@@ -160,10 +162,10 @@ class WebSocketTransport:
                 self._early += self._events(connection, frame.payload)
         return False
 
-    def _verify(self, identity: Identity, answered: bool) -> None:
+    def _verify(self, identity: Identity, answered: bool, deadline: float) -> None:
         """The server refuses a registration in silence: look whether the row is there and is ours (protocol 5.2)."""
         try:
-            row = self._gate.registered(identity.id)
+            row = self._gate.registered(identity.id, max(_LAST_CALL, deadline - boottime()))
         except NotFound:
             if not answered:
                 raise ConnectionLost("the registration was not processed in time") from None

@@ -188,6 +188,16 @@ def test_an_append_without_a_size_is_not_confirmed(data: Any) -> None:
         coordination.append(ID, "x")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_log_outlives_a_key_that_is_being_rotated(status: int) -> None:
+    """G56: a refused text would be thrown away."""
+    with api(bad(status)) as (coordination, _):
+        with pytest.raises(Unavailable, match="API key"):
+            coordination.append(ID, "x")
+        with pytest.raises(Unavailable, match="API key"):
+            coordination.size(ID)
+
+
 def test_a_log_that_does_not_exist_has_size_zero() -> None:
     with api(bad(404), good({"size": 5, "content": "hello"})) as (coordination, server):
         assert coordination.size(ID) == 0

@@ -49,7 +49,7 @@ class MemoryGate:
     def release(self, key: str, value: str, timeout: float) -> None:
         self.held.pop(key, None)
 
-    def registered(self, worker_id: str) -> Identity:
+    def registered(self, worker_id: str, timeout: float) -> Identity:
         if isinstance(self.row, Exception):
             raise self.row
         return self.row
