@@ -1,0 +1,233 @@
+"""One running command, on the supervisor's thread: its output, its end, and the end of everything it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from adapters.process import tree
+from adapters.process.output import HeadTail, Lines
+from adapters.process.ports import Command, Exit
+from adapters.process.spawn import Spawned
+from domain.result import EndReason
+from domain.runner import CancelRequest, Urgency
+
+READ = 64 * 1024
+SWEEP_GRACE = 0.3  # seconds what a command left in the background gets between TERM and KILL
+ROUND = 0.01  # seconds between two looks at what is still alive
+UNKILLABLE = 10.0  # seconds after which what survives KILL is reported as such
+NAMES = {signal.SIGHUP: "hangup", signal.SIGINT: "interrupt", signal.SIGQUIT: "quit", signal.SIGILL: "illegal "
+         "instruction", signal.SIGTRAP: "trace/breakpoint trap", signal.SIGABRT: "aborted", signal.SIGBUS: "bus error",
+         signal.SIGFPE: "floating point exception", signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault",
+         signal.SIGPIPE: "broken pipe", signal.SIGALRM: "alarm clock", signal.SIGTERM: "terminated"}  # fmt: skip
+
+
+class Loop(Protocol):
+    """What a child needs of the supervisor."""
+
+    def at(self, delay: float, function: Callable[[], None]) -> None: ...
+    def forget(self, descriptor: int) -> None: ...
+    def strays(self, child: Child) -> list[tree.Proc]: ...
+    def memory_killed(self) -> bool: ...
+    def finished(self, child: Child) -> None: ...
+
+
+class Child:
+    """Made on the task's thread, then touched by the supervisor's thread only, but for ``done`` and ``exit``."""
+
+    def __init__(self, command: Command, spawned: Spawned, loop: Loop) -> None:
+        self.command = command
+        self.spawned = spawned
+        self.pid = spawned.process.pid
+        self.started = time.monotonic()
+        found = tree.look(self.pid)
+        self.start_ticks = found.start if found else 0
+        self.done = threading.Event()
+        self.exit: Exit | None = None
+        self._loop = loop
+        self._decided: EndReason | None = None
+        self._urgency: Urgency | None = None
+        self._ended: tuple[int, int] | None = None  # exit code, signal
+        self._killing = False
+        self._kill_since = 0.0
+        self._streams = {
+            spawned.out: (HeadTail(command.keep), Lines(self._log)),
+            spawned.err: (HeadTail(command.keep), Lines(self._log)),
+        }
+        self._open = {spawned.out, spawned.err}
+        self._flush_planned = False
+
+    # -- output ------------------------------------------------------------------------------------------------------
+
+    def readable(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(descriptor)
+            return
+        memory, lines = self._streams[descriptor]
+        memory.feed(data)
+        lines.feed(data)
+        if lines.waiting and not self._flush_planned:
+            self._flush_planned = True
+            self._loop.at(0.2, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        for _, lines in self._streams.values():
+            lines.flush()
+
+    def _log(self, data: bytes) -> None:
+        self.command.log(data)
+
+    def _close(self, descriptor: int) -> None:
+        if descriptor in self._open:
+            self._open.remove(descriptor)
+            self._loop.forget(descriptor)
+            os.close(descriptor)
+
+    # -- asked to end ------------------------------------------------------------------------------------------------
+
+    def cancel(self, request: CancelRequest) -> None:
+        """Begin the ladder, or climb it."""
+        if self.done.is_set():
+            return
+        if self._ended is None and self._decided is None:
+            self._decided = request.reason
+        if self._urgency is not None and request.urgency <= self._urgency:
+            return
+        self._urgency = request.urgency
+        if request.urgency is Urgency.NOW:
+            self._kill()
+        elif self._ended is None:
+            self._signal(signal.SIGTERM, signal.SIGCONT)
+            self._loop.at(self.command.grace, self._kill)
+
+    def _members(self) -> list[tree.Proc]:
+        """Everything of this run that is alive, but the leader."""
+        found = {proc.pid: proc for proc in tree.below(self.pid)}
+        for stray in self._loop.strays(self):
+            if not stray.dead:
+                found[stray.pid] = stray
+            for proc in tree.below(stray.pid):
+                found[proc.pid] = proc
+        return list(found.values())
+
+    def _signal(self, *signals: signal.Signals) -> None:
+        for number in signals:
+            try:
+                os.killpg(self.pid, number)  # safe: the leader is not reaped before the end
+            except (ProcessLookupError, PermissionError):
+                pass
+        for proc in self._members():
+            tree.send(proc, *signals)
+
+    def _kill(self) -> None:
+        if not self._killing and not self.done.is_set():
+            self._killing = True
+            self._kill_since = time.monotonic()
+            self._kill_round()
+
+    def _kill_round(self) -> None:
+        """KILL whatever is there until nothing is: a tree that forks meanwhile is met again in the next round."""
+        if self.done.is_set():
+            return
+        self._signal(signal.SIGKILL)
+        if self._ended is not None and self._finish_if_alone():
+            return
+        if time.monotonic() - self._kill_since > UNKILLABLE:
+            self._give_up()
+            return
+        self._loop.at(ROUND, self._kill_round)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def exited(self) -> None:
+        """The leader is dead (and not reaped, so that its group id stays its own)."""
+        if self._ended is not None:
+            return
+        info = os.waitid(os.P_PIDFD, self.spawned.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if info is None:
+            return
+        self._loop.forget(self.spawned.pidfd)
+        by_signal = info.si_code != os.CLD_EXITED
+        self._ended = (128 + info.si_status, info.si_status) if by_signal else (info.si_status, 0)
+        if self._finish_if_alone() or self._killing:
+            return
+        self._signal(signal.SIGTERM, signal.SIGCONT)
+        self._loop.at(SWEEP_GRACE, self._kill)
+        self._loop.at(ROUND, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self.done.is_set() and not self._killing and not self._finish_if_alone():
+            self._loop.at(ROUND, self._look_again)
+
+    def _finish_if_alone(self) -> bool:
+        if self._members():
+            return False
+        self._finish(())
+        return True
+
+    def _give_up(self) -> None:
+        left = tuple(proc.pid for proc in self._members())
+        if self._ended is None:
+            left = (self.pid, *left)
+        self._finish(left)
+
+    def _finish(self, unkillable: tuple[int, ...]) -> None:
+        for descriptor in tuple(self._open):
+            for _ in range(64):  # what is in the pipe already; a writer that is left cannot keep us here
+                before = descriptor in self._open
+                size = len(self._peek(descriptor)) if before else 0
+                if not size:
+                    break
+            self._close(descriptor)
+        self._flush()
+        os.close(self.spawned.pidfd)
+        if self._ended is not None:
+            self.spawned.process.wait()
+        self.exit = self._describe(unkillable)
+        self._loop.finished(self)
+        self.done.set()
+
+    def _peek(self, descriptor: int) -> bytes:
+        try:
+            data = os.read(descriptor, READ)
+        except OSError:
+            return b""
+        memory, lines = self._streams[descriptor]
+        memory.feed(data)
+        lines.feed(data)
+        return data
+
+    def _describe(self, unkillable: tuple[int, ...]) -> Exit:
+        code, number = self._ended or (-1, 0)
+        reason, text = self._reason(code, number)
+        if unkillable:
+            text = f"{text}; these processes cannot be killed: {', '.join(map(str, unkillable))}"
+        (out, _), (err, _) = self._streams[self.spawned.out], self._streams[self.spawned.err]
+        stdout, stderr = out.value(), err.value()
+        duration = time.monotonic() - self.started
+        return Exit(reason, code, number, text, stdout, stderr, out.cut, err.cut, duration, unkillable)
+
+    def _reason(self, code: int, number: int) -> tuple[EndReason, str]:
+        if self._decided is EndReason.TIMEOUT:
+            limit = f" after {self.command.timeout:g} s" if self.command.timeout else ""
+            return self._decided, f"timed out{limit}"
+        if self._decided is not None:
+            return self._decided, f"{self._decided.value.replace('_', ' ')} on request"
+        if number == signal.SIGKILL and self._loop.memory_killed():
+            return EndReason.OUT_OF_MEMORY, "signal: killed (out of memory)"
+        if number:
+            return EndReason.SIGNAL, f"signal: {NAMES.get(signal.Signals(number), f'signal {number}')}"
+        if code:
+            return EndReason.EXIT_CODE, f"exit status {code}"
+        return EndReason.COMPLETED, ""

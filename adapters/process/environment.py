@@ -1,0 +1,23 @@
+"""What a task's processes find in their environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+OWN_SECRETS = ("API_KEY", "API_AUTH_TOKEN", "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
+
+
+def child_environment(
+    inherited: Mapping[str, str], added: Mapping[str, str], secrets: Iterable[str] = ()
+) -> dict[str, str]:
+    """The worker's environment without its own secrets, and what the task adds (which wins).
+
+    A variable goes when its name is one of the worker's own or when its value holds one of ``secrets`` (C11).
+    """
+    hidden = [secret for secret in secrets if secret]
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if name not in OWN_SECRETS and not any(secret in value for secret in hidden)
+    }
+    return kept | dict(added)

@@ -1,0 +1,101 @@
+"""Start a program in a group of its own, or tell exactly why it could not be started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+
+from adapters.process.ports import Command, Exit
+from domain.result import EndReason
+
+MARK = "CRONJOB_WORKER_RUN"  # in the environment of every process of a run: how strays are known again
+TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+TRIES = 5
+PAUSE = 0.2  # seconds between two tries to start when the system has no room
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    out: int
+    err: int
+    mark: bytes
+
+
+def spawn(command: Command) -> Spawned | Exit:
+    """Start the command; an Exit tells why it did not start. Blocks for the start only (and for a second when the
+    system is out of processes, memory or descriptors)."""
+    mark = uuid.uuid4().hex
+    for attempt in range(TRIES):
+        try:
+            return _spawn(command, mark)
+        except OSError as error:
+            if error.errno not in TRANSIENT or attempt == TRIES - 1:
+                return _why_not(command, error)
+            time.sleep(PAUSE)
+        except ValueError as error:  # a NUL byte in an argument
+            return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]!r}: {error}")
+    raise AssertionError("unreachable")
+
+
+def _spawn(command: Command, mark: str) -> Spawned:
+    with contextlib.ExitStack() as opened:
+        out, out_write = _pipe(opened)
+        err, err_write = _pipe(opened)
+        process = subprocess.Popen(
+            list(command.argv),
+            stdin=subprocess.DEVNULL if command.stdin is None else _memory(opened, command.stdin),
+            stdout=out_write,
+            stderr=err_write,
+            cwd=command.cwd,
+            env={**command.environment, MARK: mark},
+            process_group=0,
+            pass_fds=command.pass_fds,
+        )
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
+        # The reading ends belong to the supervisor from here on.
+        keep = os.dup(out), os.dup(err)
+    for descriptor in keep:
+        os.set_blocking(descriptor, False)
+    return Spawned(process, pidfd, *keep, f"{MARK}={mark}".encode())
+
+
+def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    opened.callback(os.close, read)
+    opened.callback(os.close, write)
+    return read, write
+
+
+def _memory(opened: contextlib.ExitStack, data: bytes) -> int:
+    """A file in memory: nobody has to feed a pipe while the child runs."""
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _why_not(command: Command, error: OSError) -> Exit:
+    name = command.argv[0]
+    if command.cwd is not None and not os.path.isdir(command.cwd):
+        return Exit(EndReason.NO_SUCH_DIRECTORY, -1, error=f"no such working directory: {command.cwd}")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        found = os.path.exists(name)  # then it is the interpreter named in its first line
+        text = f"the interpreter of {name} was not found" if found else f"not found: {name}"
+        return Exit(EndReason.NOT_FOUND, 127, error=text)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ETXTBSY, errno.EISDIR):
+        return Exit(EndReason.NOT_EXECUTABLE, 126, error=f"not executable: {name} ({os.strerror(error.errno)})")
+    return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {name}: {os.strerror(error.errno or 0)}")

@@ -1,0 +1,272 @@
+"""One thread that supervises every child process: their pipes, their ends, and one heap of deadlines."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from adapters.process import tree
+from adapters.process.child import Child
+from adapters.process.guardian import become_subreaper, boottime
+from adapters.process.ports import Command, Exit
+from adapters.process.spawn import Spawned, spawn
+from domain.result import EndReason
+from domain.runner import CancelRequest, CancelToken, Urgency
+
+log = logging.getLogger("worker.process")
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Observer(Protocol):
+    """Is told of each process while it exists. Task threads; must not raise."""
+
+    def started(self, task_id: str, pid: int, start: int) -> None: ...
+    def ended(self, task_id: str) -> None: ...
+
+
+class Supervisor:
+    """The contract of ``Processes``. The thread starts with the first command and ends with ``close``."""
+
+    def __init__(self, observer: Observer | None = None) -> None:
+        self._observer = observer
+        self._guard = threading.Lock()
+        self._slots = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._children: dict[int, Child] = {}
+        self._starting: dict[int, int] = {}
+        self._strangers: dict[tuple[int, int], set[int]] = {}
+        self._thread: threading.Thread | None = None
+        self._epoll: select.epoll | None = None
+        self._wake = -1
+        self._closing = False
+        self._oom_kills = 0
+
+    # -- any thread --------------------------------------------------------------------------------------------------
+
+    def run(self, command: Command, cancel: CancelToken) -> Exit:
+        first = cancel.first
+        if first is not None:
+            return Exit(first.reason, -1, error=f"{first.reason.value.replace('_', ' ')} before it started")
+        self._begin()
+        started = self._start(command)
+        if isinstance(started, Exit):
+            return started
+        child, spawned = started
+        if self._observer is not None and command.task_id:
+            self._observer.started(command.task_id, child.pid, child.start_ticks)
+        self._post(lambda: self._adopt(child, spawned))
+
+        def relay(request: CancelRequest) -> None:
+            self._post(lambda: child.cancel(request))
+
+        cancel.subscribe(relay)
+        child.done.wait()
+        cancel.unsubscribe(relay)
+        if self._observer is not None and command.task_id:
+            self._observer.ended(command.task_id)
+        assert child.exit is not None
+        return child.exit
+
+    def _start(self, command: Command) -> tuple[Child, Spawned] | Exit:
+        number = next(self._numbers)
+        with self._slots:
+            with self._guard:
+                # A process younger than this may be a leader that is not in the table yet, and no stray.
+                self._starting[number] = int(boottime() * TICKS) - 1
+            try:
+                spawned = spawn(command)
+                if isinstance(spawned, Exit):
+                    return spawned
+                child = Child(command, spawned, self)
+                with self._guard:
+                    self._children[child.pid] = child
+                return child, spawned
+            finally:
+                with self._guard:
+                    del self._starting[number]
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> Callable[[], None]:
+        self._begin()
+        cancelled = threading.Event()
+
+        def unless_cancelled() -> None:
+            if not cancelled.is_set():
+                function()
+
+        self._post(lambda: self.at(delay, unless_cancelled))
+        return cancelled.set
+
+    def close(self) -> None:
+        with self._guard:
+            thread, children = self._thread, list(self._children.values())
+        if thread is None:
+            return
+        for child in children:
+            self._post(functools.partial(child.cancel, CancelRequest(EndReason.SHUTDOWN, Urgency.NOW)))
+        for child in children:
+            child.done.wait()
+        self._closing = True
+        self._post(lambda: None)
+        thread.join()
+        with self._guard:
+            self._thread = None
+
+    def _begin(self) -> None:
+        with self._guard:
+            if self._thread is not None:
+                return
+            become_subreaper()
+            self._closing = False
+            self._oom_kills = _oom_kills()
+            self._epoll = select.epoll()
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._epoll.register(self._wake, select.EPOLLIN)
+            self._thread = threading.Thread(target=self._loop, name="processes", daemon=True)
+            self._thread.start()
+
+    def _post(self, function: Callable[[], None]) -> None:
+        self._inbox.append(function)
+        try:
+            os.eventfd_write(self._wake, 1)
+        except OSError:
+            pass  # closed meanwhile: nobody is left to be told
+
+    # -- the supervisor's thread ---------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        assert self._epoll is not None
+        while not self._closing:
+            for descriptor, _ in self._epoll.poll(self._pause()):
+                if descriptor == self._wake:
+                    os.eventfd_read(self._wake)
+                elif handler := self._handlers.get(descriptor):
+                    self._safely(handler)
+            while self._inbox:
+                self._safely(self._inbox.popleft())
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                self._safely(heapq.heappop(self._timers)[2])
+        self._epoll.close()
+        os.close(self._wake)
+        self._handlers.clear()
+        self._timers.clear()
+
+    def _safely(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            # One child's trouble (a log sink that raises, say) must not end the supervision of the others.
+            log.exception("a defect in the supervision of processes")
+
+    def _pause(self) -> float:
+        if self._inbox:
+            return 0.0
+        if not self._timers:
+            return 60.0
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _adopt(self, child: Child, spawned: Spawned) -> None:
+        assert self._epoll is not None
+        for descriptor in (spawned.out, spawned.err):
+            self._handlers[descriptor] = lambda descriptor=descriptor: child.readable(descriptor)  # type: ignore[misc]
+            self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLHUP)
+        self._handlers[spawned.pidfd] = child.exited
+        self._epoll.register(spawned.pidfd, select.EPOLLIN)
+        if child.command.timeout is not None:
+            request = CancelRequest(EndReason.TIMEOUT, Urgency.POLITE)
+            spent = time.monotonic() - child.started
+            self.at(max(0.0, child.command.timeout - spent), lambda: child.cancel(request))
+
+    def at(self, delay: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + delay, next(self._numbers), function))
+
+    def forget(self, descriptor: int) -> None:
+        assert self._epoll is not None
+        if self._handlers.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def finished(self, child: Child) -> None:
+        with self._guard:
+            self._children.pop(child.pid, None)
+        for owners in self._strangers.values():
+            owners.discard(child.pid)
+
+    def memory_killed(self) -> bool:
+        """True if the kernel's out-of-memory killer was at work since the last look."""
+        before, self._oom_kills = self._oom_kills, _oom_kills()
+        return self._oom_kills > before
+
+    def strays(self, child: Child) -> list[tree.Proc]:
+        """Adopted orphans that belong to ``child``: by its mark, by its group, or because nobody else can own them.
+
+        An orphan that hid its mark belongs to one of the runs that were alive when it was first seen; it is ended with
+        the last of them.
+        """
+        with self._guard:
+            leaders = set(self._children)
+            youngest = min(self._starting.values(), default=None)
+        found: list[tree.Proc] = []
+        ours = os.getpgrp()
+        for pid in tree.children(os.getpid()):
+            proc = None if pid in leaders else tree.look(pid)
+            # One in our own group is a child of some library of this program, not an orphan.
+            if proc is None or proc.group == ours or (youngest is not None and proc.start >= youngest):
+                continue
+            if proc.dead:
+                self._reap(pid)
+            elif self._belongs(proc, child):
+                found.append(proc)
+        return found
+
+    def _belongs(self, proc: tree.Proc, child: Child) -> bool:
+        if proc.group == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
+            return True
+        others = self._others(child)
+        if any(proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) for other in others):
+            return False
+        return self._only_mine(proc, child)
+
+    def _others(self, child: Child) -> list[Child]:
+        with self._guard:
+            return [other for other in self._children.values() if other is not child]
+
+    def _only_mine(self, proc: tree.Proc, child: Child) -> bool:
+        key = (proc.pid, proc.start)
+        if proc.start < child.start_ticks:
+            return False
+        owners = self._strangers.get(key)
+        if owners is None:
+            with self._guard:
+                owners = {pid for pid, known in self._children.items() if known.start_ticks <= proc.start}
+            self._strangers[key] = owners
+        return owners <= {child.pid}
+
+    def _reap(self, pid: int) -> None:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+
+
+def _oom_kills() -> int:
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
