@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -186,6 +187,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _pool_manager(context: ssl.SSLContext | None, proxy: ProxyAddress | None) -> urllib3.PoolManager:
+    # The library logs whole URLs, and ours hold lock values.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     pools: urllib3.PoolManager
     if proxy is None:
         pools = urllib3.PoolManager(maxsize=64, ssl_context=context)

@@ -129,6 +129,11 @@ class ScriptedPeer:
         for sock in self._sockets:
             sock.close()
 
+    def wait_idle(self) -> None:
+        """Return when the scripts of all connections so far have ended and their sockets are closed."""
+        for thread in self._threads[1:]:
+            thread.join(5)
+
     def _accept(self) -> None:
         while True:
             try:

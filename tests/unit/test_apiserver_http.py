@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -176,6 +177,36 @@ def test_a_broken_connection_is_tried_once_more_only_where_repeating_is_safe(rep
                 client.get("/x/", repeatable=False)
         client.close()
     assert len(calls) == (2 if repeatable else 1)
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_for_the_next_call() -> None:
+    """Protocol 1.5: also for calls that must not be repeated."""
+
+    def script(peer: PeerConnection) -> None:
+        peer.read_head()
+        peer.read(2)
+        peer.answer(200, GOOD)
+
+    with ScriptedPeer(script) as peer:
+        client = client_of(peer)
+        for amount in range(1, 4):
+            assert client.post("/x/", {}) == {"a": 1}
+            assert peer.accepted == amount
+            peer.wait_idle()
+        client.close()
+
+
+@pytest.mark.parametrize("answer", [GOOD, b"<html>", b""])
+def test_no_lock_value_and_no_key_is_logged(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP library logs whole URLs unless it is told not to."""
+    caplog.set_level("DEBUG")
+    with ScriptedPeer(answering(200, answer, "bad header line")) as peer:
+        client = client_of(peer)
+        with suppress(Unavailable):
+            client.get("/lock/refresh", {"value": "secret-lock-value"})
+        client.close()
+    assert "secret-lock-value" not in caplog.text
+    assert KEY not in caplog.text
 
 
 def test_connections_are_kept_alive() -> None:
