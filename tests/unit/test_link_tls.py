@@ -17,7 +17,7 @@ from adapters.testkit.scripted import PeerConnection, ScriptedPeer
 from adapters.transports.connection import FrameKind, WebSocketConnection, open_connection
 from adapters.transports.duplex import boottime
 from adapters.transports.websocket import LinkOptions
-from adapters.wire.endpoints import ApiAddress
+from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from domain.errors import ConfigError, ConnectionLost, ConnectionRefused, Unavailable
 
 
@@ -134,6 +134,41 @@ def test_a_missing_intermediate_is_refused(authority: trustme.CA, ca_file: str, 
     context.load_cert_chain(tmp_path / "leaf.pem", tmp_path / "key.pem")
     with ScriptedPeer(answer, context) as peer, pytest.raises(Unavailable, match="certificate"):
         get(peer.port, tls_context(ca_file))
+
+
+def test_tls_goes_through_a_proxy_and_the_proxy_sees_no_key(authority: trustme.CA, ca_file: str) -> None:
+    heads: list[str] = []
+    server = server_context(good_cert(authority))
+
+    def proxy_and_server(peer: PeerConnection) -> None:
+        heads.append(peer.read_head())
+        peer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with server.wrap_socket(peer.sock, server_side=True) as inner:
+            inside = PeerConnection(inner)
+            if "upgrade" in (head := inside.read_head()).lower():
+                inside.upgrade(head)
+                inside.send_frame(b"hello")
+                inside.wait_closed()
+            else:
+                inside.answer(200, b'{"code": 0, "data": 1}')
+
+    address = ApiAddress.parse("https://127.0.0.1:9")
+    context = tls_context(ca_file)
+    with ScriptedPeer(proxy_and_server) as peer:
+        proxy = ProxyAddress.parse(f"http://u:p@127.0.0.1:{peer.port}")
+        client = ApiClient(address, lambda: "k3y", tls=context, proxy=proxy, timeout=5)
+        assert client.get("/x/") == 1
+        client.close()
+        connection = open_connection(
+            address, address.websocket("k", "v"), LinkOptions(tls=context, proxy=proxy), boottime() + 5, lambda _: None
+        )
+        frame = connection.read(boottime() + 5)
+        connection.abort()
+    assert frame is not None
+    assert frame.payload == b"hello"
+    assert len(heads) == 2
+    assert all(head.startswith("CONNECT 127.0.0.1:9 HTTP/1.") for head in heads)
+    assert all("roxy-" in head and "k3y" not in head for head in heads)
 
 
 @pytest.mark.parametrize("with_certificate", [True, False])
