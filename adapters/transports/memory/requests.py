@@ -1,0 +1,136 @@
+"""The HTTP endpoints of the modelled server, as one function from a request to a reply (protocol 6)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from adapters.transports.memory.server import Reply, ServerModel, ok
+from adapters.transports.memory.tasks import on_the_wire
+
+NOT_FOUND: Reply = (404, {"code": 404, "message": "记录不存在"})
+BAD: Reply = (400, {"code": 400, "message": "请求参数错误"})
+
+
+def answer(model: ServerModel, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Reply:
+    """``path`` without ``/api/v1``; ``token`` is the Authorization header's value."""
+    if not token:
+        return 401, {"code": 401, "error": "MISSING_AUTH_HEADER", "message": "auth"}
+    if token not in (model.token, f"Bearer {model.token}"):
+        return 401, {"code": 401, "error": "HTTP_401", "message": "认证服务返回错误状态: 401"}
+    parts = [part for part in path.split("/") if part]
+    match method, parts:
+        case "GET", ["lock", verb]:
+            return _lock(model, verb, query)
+        case "GET", ["task"]:
+            return _list(model, query)
+        case _, ["task" | "tasklog", task_id, *_] if not _uuid(task_id):
+            return BAD
+        case "GET", ["task", task_id]:
+            row = model.tasks.get(task_id)
+            return (200, ok(on_the_wire(row))) if row and not row["deleted"] else NOT_FOUND
+        case "POST", ["task", task_id, "stop"]:
+            return model.stop(task_id, bool((body or {}).get("force")) or query.get("force") == "true")
+        case "POST", ["tasklog", task_id, "append"]:
+            return _append(model, task_id, body or {})
+        case "GET", ["tasklog", task_id, *_]:
+            if task_id not in model.logs:
+                return NOT_FOUND
+            text = model.logs[task_id]
+            return 200, ok({"task_id": task_id, "content": text, "size": len(text.encode())})
+        case "GET", ["category", code]:
+            return (200, ok(model.categories[code])) if code in model.categories else NOT_FOUND
+        case "POST", ["credentials", known, "decrypt"]:
+            if not _uuid(known):
+                return 500, {"code": 500, "message": "请求参数错误"}
+            return (200, ok(model.credentials[known])) if known in model.credentials else NOT_FOUND
+        case "POST", ["approvals"]:
+            return _approve(model, body or {})
+        case "POST" | "PUT", ["approvals", known, "cancel"]:
+            if known not in model.approvals:
+                return NOT_FOUND
+            model.approvals[known]["status"] = "cancelled"
+            return 200, ok(model.approvals[known])
+        case ("GET", ["worker", known]) | ("PUT", ["worker", known, "ping"]):
+            return (200, ok(model.workers[known])) if known in model.workers else NOT_FOUND
+    return 404, {}
+
+
+def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
+    key, value = query.get("key", ""), query.get("value", "")
+    if not key or (verb in ("release", "refresh") and not value):
+        return 400, {"code": 400, "message": "missing parameter"}
+    try:
+        expire = float(query.get("expire", "60"))
+    except ValueError:
+        expire = 60.0
+    task = key.removeprefix("task:lock:")
+    if verb == "acquire":
+        got = model.locks.acquire(key, expire)
+        model.note("acquire", task, got=bool(got))
+        word = "lock acquired successfully" if got else "lock already acquired"
+        status = "success" if got else "failed"
+        return 200, ok({"key": key, "value": got or "", "success": bool(got), "status": status, "message": word})
+    if verb == "refresh":
+        if not model.locks.refresh(key, value, expire):
+            return 400, {
+                "code": 400,
+                "message": "failed to refresh lock: lock not owned by this instance or already expired",
+            }
+        model.note("refresh", task)
+        data = {"key": key, "value": value, "expire": int(expire * 1e9), "success": True, "status": "success"}
+        return 200, ok(data | {"message": "lock refreshed successfully"})
+    if verb == "release":
+        model.note("release", task)
+        if not model.locks.release(key, value):
+            return 500, {
+                "code": 500,
+                "message": "failed to release lock: lock not owned by this instance or already released",
+            }
+        return 200, ok({"key": key, "status": "success", "message": "lock released successfully"})
+    if verb == "check":
+        holder = model.locks.holder(key)
+        locked = bool(holder) and value in ("", holder)
+        data = {"key": key, "is_locked": locked, "value": holder, "status": "success", "check_time": ""}
+        return 200, ok(data | ({"value_matched": value == holder} if value else {}))
+    return 404, {}
+
+
+def _list(model: ServerModel, query: dict[str, str]) -> Reply:
+    rows = [
+        row
+        for row in reversed(model.tasks.values())
+        if all(query.get(key) in (None, "", str(row.get(key) or "")) for key in ("worker_id", "status", "category"))
+        and not row["deleted"]
+    ]
+    size = max(1, min(500, int(query.get("page_size", "10"))))
+    page = max(1, int(query.get("page", "1")))
+    results = [on_the_wire(row) for row in rows[(page - 1) * size : page * size]]
+    return 200, ok({"page": page, "page_size": size, "count": len(rows), "results": results})
+
+
+def _append(model: ServerModel, task_id: str, body: dict[str, Any]) -> Reply:
+    content = body.get("content")
+    if not isinstance(content, str) or not content:
+        model.note("empty append", task_id)
+        return BAD
+    model.logs[task_id] = model.logs.get(task_id, "") + content
+    size = len(model.logs[task_id].encode("utf-8", "replace"))
+    model.note("append", task_id, length=len(content.encode("utf-8", "replace")), size=size)
+    return 200, ok({"task_id": task_id, "storage": "file", "path": f"logs/{task_id}.log", "size": size})
+
+
+def _approve(model: ServerModel, body: dict[str, Any]) -> Reply:
+    if not body.get("title") or body.get("team_id") == "":
+        return BAD
+    made = {"id": str(uuid.uuid4()), "status": "pending"} | body
+    model.approvals[str(made["id"])] = made
+    return 201, ok(made)
+
+
+def _uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

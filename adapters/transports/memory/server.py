@@ -1,0 +1,240 @@
+"""A model of the API server without I/O: what it stores, what it sends, what it silently drops.
+
+Not thread-safe by itself: whoever puts it on a network or between threads holds one lock around every call.
+Times come from ``clock`` (seconds since 1970). Replies are (HTTP status, JSON document).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.transports.memory.faults import DISCARD, Faults
+from adapters.transports.memory.history import History, Record
+from adapters.transports.memory.locks import LockTable
+from adapters.transports.memory.splitter import ServerSplitter
+from adapters.transports.memory.tasks import ENDS, Row, apply_update, new_task, on_the_wire, stamp
+from adapters.wire.framing import SEPARATOR
+
+MESSAGE_LIMIT = 10_240
+QUEUE_LIMIT = 100
+BATCH = 5
+DISPATCH_EVERY = 3.0
+DISPATCH_LIMIT = 50
+TIMEOUT_EVERY = 30.0
+
+Reply = tuple[int, dict[str, Any]]
+
+
+@dataclass(eq=False)
+class Connection:
+    """One worker's end of the event stream, as the server keeps it. ``send_queue`` holds framed messages for it."""
+
+    number: int
+    worker_id: str = ""
+    name: str = ""
+    tasks: tuple[str, ...] = ()
+    open: bool = True
+    splitter: ServerSplitter = field(default_factory=ServerSplitter)
+    send_queue: deque[bytes] = field(default_factory=deque)
+
+
+class ServerModel:
+    def __init__(self, clock: Callable[[], float], token: str = "secret-token") -> None:
+        self.clock = clock
+        self.token = token
+        self.tasks: dict[str, Row] = {}
+        self.workers: dict[str, Row] = {}
+        self.logs: dict[str, str] = {}
+        self.categories: dict[str, Row] = {}
+        self.credentials: dict[str, Row] = {}
+        self.approvals: dict[str, Row] = {}
+        self.locks = LockTable(clock)
+        self.connections: list[Connection] = []
+        self.history = History()
+        self.faults = Faults()
+        self._numbers = 0
+        self._dispatch_at = clock() + DISPATCH_EVERY
+        self._timeout_at = clock() + TIMEOUT_EVERY
+
+    # -- what tests and people do ------------------------------------------------------------------------------------
+
+    def add_task(self, **fields: Any) -> str:
+        row = new_task(self.clock(), **fields)
+        self.tasks[row["id"]] = row
+        self._note("created", row["id"])
+        return str(row["id"])
+
+    def stop(self, task_id: str, force: bool = False) -> Reply:
+        """``POST /task/{id}/stop/``: targeted at one connection of the task's worker; changes nothing itself."""
+        row = self.tasks.get(task_id)
+        if row is None:
+            return 404, {"code": 404, "message": "记录不存在"}
+        if row["status"] != "running" or not row.get("worker_id"):
+            return 400, {"code": 400, "message": "请求参数错误"}
+        targets = [it for it in self.connections if it.open and it.worker_id == row["worker_id"]]
+        if not targets:
+            return 503, {"code": 503, "message": "no such worker"}
+        self._push(targets[-1], "kill" if force else "stop", [row])
+        return 200, ok({"action": "stop", "force": force, "task_id": task_id, "worker_id": row["worker_id"]})
+
+    def end(self, task_id: str, status: str) -> None:
+        """The server itself ends a task (cancel, workflow cancel, approval)."""
+        row = self.tasks[task_id]
+        row |= {"status": status, "time_end": stamp(self.clock())}
+        self._note("ended by server", task_id, detail={"status": status})
+
+    # -- the event stream ----------------------------------------------------------------------------------------------
+
+    def connect(self, key: str, value: str) -> Connection | Reply:
+        """The upgrade request: the lock is consumed; a first batch of pending tasks is queued at once."""
+        if not key or not value:
+            return 400, {"code": 400, "message": "缺少锁验证参数：key和value是必需的"}
+        if not key.startswith("/ws/"):
+            return 400, {"code": 400, "message": "key"}
+        if not self.locks.release(key, value):
+            message = "锁验证失败：failed to release lock: lock not owned by this instance or already released"
+            return 403, {"code": 403, "message": message}
+        self._numbers += 1
+        connection = Connection(self._numbers)
+        self.connections.append(connection)
+        pending = self._pending()[:BATCH]
+        if pending:
+            self._push(connection, "run", pending)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        connection.open = False
+        connection.send_queue.clear()
+        if connection in self.connections:
+            self.connections.remove(connection)
+
+    def message(self, connection: Connection, data: bytes) -> bool:
+        """One WebSocket message; False means that the server drops the connection."""
+        if not connection.open:
+            return False
+        self._note("message", worker=connection.worker_id, detail={"size": len(data), "ascii": data.isascii()})
+        if len(data) > MESSAGE_LIMIT:
+            self.disconnect(connection)
+            return False
+        for payload in connection.splitter.feed(data):
+            self._handle(connection, payload)
+        return connection.open
+
+    def ping(self, connection: Connection) -> None:
+        if row := self.workers.get(connection.worker_id):
+            row |= {"is_active": True, "last_active": stamp(self.clock())}
+        self._note("ping", worker=connection.worker_id)
+
+    def tick(self) -> None:
+        """Do what is due: broadcast pending tasks, end those that waited too long."""
+        now = self.clock()
+        if now >= self._dispatch_at:
+            self._dispatch_at = now + DISPATCH_EVERY
+            for row in self._pending()[:DISPATCH_LIMIT]:
+                self._broadcast(row)
+        if now >= self._timeout_at:
+            self._timeout_at = now + TIMEOUT_EVERY
+            for row in list(self.tasks.values()):
+                late = row["status"] == "pending" and row["timeout_at"] <= stamp(now)
+                if late and self.locks.acquire(f"task:lock:{row['id']}", 100):
+                    row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
+                    self._note("ended by server", row["id"], detail={"status": "timeout"})
+
+    def next_due(self) -> float:
+        return min(self._dispatch_at, self._timeout_at)
+
+    def _pending(self) -> list[Row]:
+        now = stamp(self.clock())
+        return [
+            row
+            for row in self.tasks.values()
+            if row["status"] == "pending" and row["time_plan"] <= now < row["timeout_at"] and not row["deleted"]
+        ]
+
+    def _broadcast(self, row: Row) -> None:
+        chosen = (row["metadata"] or {}).get("worker_select") if isinstance(row["metadata"], dict) else None
+        for connection in self.connections:
+            if connection.worker_id and connection.tasks:
+                if row["category"] not in connection.tasks:
+                    continue
+                if isinstance(chosen, list) and chosen and not {connection.name, connection.worker_id} & set(chosen):
+                    continue
+            self._push(connection, "run", [row])
+
+    def _push(self, connection: Connection, action: str, rows: list[Row]) -> None:
+        if len(connection.send_queue) >= QUEUE_LIMIT:
+            self._note("dropped", worker=connection.worker_id)
+            return
+        text = json.dumps({"action": action, "tasks": [on_the_wire(row) for row in rows]}, ensure_ascii=False)
+        connection.send_queue.append(SEPARATOR + text.encode() + SEPARATOR)
+        for row in rows:
+            self._note(f"sent {action}", row["id"], connection.worker_id)
+
+    def _handle(self, connection: Connection, payload: bytes) -> None:
+        try:
+            event = json.loads(payload.decode("utf-8", "replace"))
+            action, data = event.get("action"), event.get("data") or {}
+        except (ValueError, AttributeError):
+            self._note("bad json", worker=connection.worker_id)
+            return
+        if event.get("api_key") not in (self.token, f"Bearer {self.token}"):
+            self._note("bad key", worker=str(event.get("worker_id")))
+            return
+        if action == "regist_worker":
+            self._register(connection, str(event.get("worker_id")), data)
+        elif action == "task_update":
+            self._update(str(event.get("worker_id")), str(event.get("task_id")), data)
+
+    def _register(self, connection: Connection, worker_id: str, data: Row) -> None:
+        name = data.get("name") or ""
+        taken = any(row["name"] == name and known != worker_id for known, row in self.workers.items())
+        try:
+            uuid.UUID(worker_id)
+        except ValueError:
+            return
+        if taken or len(name) > 80 or data.get("id", worker_id) != worker_id:
+            self._note("registration refused", worker=worker_id)
+            return
+        metadata = data.get("metadata") or {}
+        row = self.workers.setdefault(worker_id, {"id": worker_id, "name": name, "deleted": False})
+        row |= {"name": name, "metadata": metadata, "is_active": True, "last_active": stamp(self.clock())}
+        if data.get("description"):
+            row["description"] = data["description"]
+        connection.worker_id, connection.name = worker_id, name
+        connection.tasks = tuple(metadata.get("tasks") or ())
+        self._note("registered", worker=worker_id)
+
+    def _update(self, worker_id: str, task_id: str, data: Row) -> None:
+        row = self.tasks.get(task_id)
+        fault = self.faults.next(f"update {data.get('status', '-')} {task_id}")
+        if row is None or (fault is not None and fault.kind == DISCARD):
+            self._note("update lost", task_id, worker_id, {"status": data.get("status")})
+            return
+        before = row["status"]
+        why = apply_update(row, data, self.clock())
+        detail = {
+            "status": data.get("status"),
+            "before": before,
+            "refused": why,
+            "worker_of_task": row.get("worker_id"),
+        }
+        self._note("update", task_id, worker_id, detail)
+        if not why and row["status"] in ENDS:
+            self._note("terminal", task_id, worker_id, {"status": row["status"], "output": row["output"]})
+
+    def _note(self, kind: str, task: str = "", worker: str = "", detail: dict[str, Any] | None = None) -> None:
+        holder = self.locks.holder(f"task:lock:{task}") if task else ""
+        self.history.add(Record(self.clock(), kind, task, worker, holder, detail or {}))
+
+    def note(self, kind: str, task: str = "", worker: str = "", **detail: Any) -> None:
+        """Add what only an onlooker knows, such as a process that starts or ends."""
+        self._note(kind, task, worker, detail)
+
+
+def ok(data: Any) -> dict[str, Any]:
+    return {"code": 0, "data": data, "message": "ok"}
