@@ -13,6 +13,7 @@ from typing import Any
 
 from adapters.apiserver.answers import BadRequest, KeyRefused, UnknownRoute
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.memory import MemoryApiClient
 from adapters.wire.endpoints import path_part
 from adapters.wire.messages import BadMessage, decode_task
 from application.ports import Category, Identity
@@ -31,7 +32,7 @@ _LOCK_VALUE = re.compile(r"[0-9A-Za-z_-]{1,128}")
 class HttpCoordination:
     """Locks, tasks, logs, categories, credentials and approvals. Any thread."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient | MemoryApiClient) -> None:
         self._client = client
         self._approvals: OrderedDict[str, str] = OrderedDict()
         self._guard = threading.Lock()

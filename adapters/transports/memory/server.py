@@ -41,10 +41,11 @@ class Connection:
     open: bool = True
     splitter: ServerSplitter = field(default_factory=ServerSplitter)
     send_queue: deque[bytes] = field(default_factory=deque)
+    wake: Callable[[], None] = lambda: None
 
 
 class ServerModel:
-    def __init__(self, clock: Callable[[], float], token: str = "secret-token") -> None:
+    def __init__(self, clock: Callable[[], float], token: str) -> None:
         self.clock = clock
         self.token = token
         self.tasks: dict[str, Row] = {}
@@ -145,6 +146,12 @@ class ServerModel:
                     row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
                     self._note("ended by server", row["id"], detail={"status": "timeout"})
 
+    def broadcast(self, task_id: str) -> None:
+        """Send a pending task out now."""
+        row = self.tasks[task_id]
+        if row["status"] == "pending":
+            self._broadcast(row)
+
     def next_due(self) -> float:
         return min(self._dispatch_at, self._timeout_at)
 
@@ -174,6 +181,7 @@ class ServerModel:
         connection.send_queue.append(SEPARATOR + text.encode() + SEPARATOR)
         for row in rows:
             self._note(f"sent {action}", row["id"], connection.worker_id)
+        connection.wake()
 
     def _handle(self, connection: Connection, payload: bytes) -> None:
         try:

@@ -1,0 +1,46 @@
+"""The API client's contract over a function instead of a socket: for servers in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from adapters.apiserver.answers import read_answer
+
+Exchange = Callable[[str, str, dict[str, str], Any, float], tuple[int, dict[str, Any]]]
+
+
+class MemoryApiClient:
+    """``exchange(method, path, query, body, timeout)`` returns status and document, or raises Unavailable."""
+
+    def __init__(self, exchange: Exchange, timeout: float = 10.0) -> None:
+        self._exchange = exchange
+        self._timeout = timeout
+
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = True,  # noqa: ARG002 - nothing goes stale here
+    ) -> Any:
+        return self._call("GET", path, query, None, timeout)
+
+    def post(
+        self,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = False,  # noqa: ARG002
+    ) -> Any:
+        return self._call("POST", path, None, document, timeout)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _call(self, method: str, path: str, query: Mapping[str, str] | None, body: Any, timeout: float | None) -> Any:
+        status, document = self._exchange(method, path, dict(query or {}), body, timeout or self._timeout)
+        return read_answer(f"{method} {path}", status, {}, json.dumps(document).encode())

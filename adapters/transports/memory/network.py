@@ -1,0 +1,191 @@
+"""A server in this process and the way to it, thread-safe, with faults as a network has them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.transports.memory.faults import DISCARD, GARBAGE, LOST, Fault
+from adapters.transports.memory.requests import answer
+from adapters.transports.memory.server import Connection, Reply, ServerModel
+from application.ports import Runtime
+from domain.errors import ConnectionLost, Unavailable
+
+
+@dataclass(slots=True)
+class Conditions:
+    """How the way to the server is; may be changed at any time.
+
+    ``up`` false: requests do not arrive. ``answers`` false: they arrive, but nothing comes back (one-way partition).
+    ``delay`` gives the seconds that one direction takes.
+    """
+
+    up: bool = True
+    answers: bool = True
+    delay: Callable[[], float] = float
+
+
+class MemoryNetwork:
+    """One worker's way to a ServerModel. All bytes pass JSON and the codec; one lock guards the model."""
+
+    def __init__(self, runtime: Runtime, model: ServerModel, guard: threading.RLock, token: str) -> None:
+        self.runtime = runtime
+        self.model = model
+        self.guard = guard
+        self.conditions = Conditions()
+        self.faults_met = 0
+        self.token = token
+        self._never = runtime.event()
+
+    def request(self, method: str, path: str, query: dict[str, str], body: Any, timeout: float) -> Reply:
+        """One HTTP exchange. Raises Unavailable, after ``timeout`` seconds where no answer comes."""
+        began = self.runtime.now()
+        self._travel()
+        if not self.conditions.up:
+            self._wait_out(began, timeout)
+        name = "/".join(part for part in path.split("/") if part and "-" not in part)
+        with self.guard:
+            fault = self.model.faults.next(f"{name} {path} {query.get('key', '')}".strip())
+            reply = None if fault and fault.kind not in (LOST, GARBAGE) else self._answer(method, path, query, body)
+        if fault is not None:
+            self._suffer(fault, began, timeout)
+        self._travel()
+        if not self.conditions.answers or self.runtime.now() - began > timeout:
+            self._wait_out(began, timeout)
+        assert reply is not None
+        return reply[0], json.loads(json.dumps(reply[1]))
+
+    def open(self, key: str, value: str, wake: Callable[[], None]) -> Connection:
+        """Upgrade to the event stream. Raises ConnectionLost."""
+        self._travel()
+        if not self.conditions.up or not self.conditions.answers:
+            self._never.wait(5.0)
+            raise ConnectionLost("the server does not answer")
+        with self.guard:
+            got = self.model.connect(key, value)
+            if not isinstance(got, Connection):
+                raise ConnectionLost(f"the server refused the connection: {got[0]}")
+            got.wake = wake
+            if got.send_queue:
+                wake()
+            return got
+
+    def message(self, connection: Connection, data: bytes) -> None:
+        """Send one message. What is lost on the way is lost silently, as on a real socket."""
+        self._travel()
+        if not self.conditions.up:
+            return
+        with self.guard:
+            if not self.model.message(connection, data):
+                raise ConnectionLost("the server closed the connection")
+
+    def ping(self, connection: Connection) -> bool:
+        """Ask for a sign of life; True if one comes back."""
+        self._travel()
+        if not self.conditions.up or not self.conditions.answers:
+            return False
+        with self.guard:
+            if not connection.open:
+                raise ConnectionLost("the server closed the connection")
+            self.model.ping(connection)
+        return True
+
+    def take(self, connection: Connection) -> bytes:
+        """The next message from the server, empty if there is none."""
+        with self.guard:
+            if not connection.open:
+                raise ConnectionLost("the server closed the connection")
+            if not self.conditions.up or not self.conditions.answers or not connection.send_queue:
+                return b""
+            return connection.send_queue.popleft()
+
+    def hang_up(self, connection: Connection) -> None:
+        with self.guard:
+            self.model.disconnect(connection)
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Reply:
+        sent = json.loads(json.dumps(body)) if body is not None else None
+        return answer(self.model, method, path, query, sent, f"Bearer {self.token}")
+
+    def _travel(self) -> None:
+        if delay := self.conditions.delay():
+            self._never.wait(delay)
+
+    def _suffer(self, fault: Fault, began: float, timeout: float) -> None:
+        self.faults_met += 1
+        if fault.delay:
+            self._never.wait(min(fault.delay, timeout))
+        if fault.kind in (LOST, DISCARD):
+            self._wait_out(began, timeout)
+        raise Unavailable(f"the server answered {fault.status}")
+
+    def _wait_out(self, began: float, timeout: float) -> None:
+        self._never.wait(max(0.0, timeout - (self.runtime.now() - began)))
+        raise Unavailable("no answer in time")
+
+
+class MemoryServer:
+    """A ServerModel that lives: its clock is the runtime's, its broadcasts go out by themselves.
+
+    For tests and for programs that embed a worker. ``start`` and ``close`` bracket its life.
+    """
+
+    def __init__(self, runtime: Runtime, token: str = "memory") -> None:  # noqa: S107 - it guards nothing
+        self.runtime = runtime
+        self.guard = threading.RLock()
+        self.model = ServerModel(lambda: runtime.wall().timestamp(), token)
+        self._closing = runtime.event()
+        self._changed = runtime.event()
+        self._thread: Any = None
+
+    def start(self) -> None:
+        self._thread = self.runtime.start("memory-server", self._live)
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def way(self, runtime: Runtime | None = None) -> MemoryNetwork:
+        """A new way to this server, for one worker."""
+        return MemoryNetwork(runtime or self.runtime, self.model, self.guard, self.model.token)
+
+    def add_task(self, **fields: Any) -> str:
+        with self.guard:
+            return self.model.add_task(**fields)
+
+    def offer(self, *task_ids: str) -> None:
+        """Broadcast tasks now instead of at the next three-second tick."""
+        with self.guard:
+            for task_id in task_ids:
+                self.model.broadcast(task_id)
+
+    def stop_task(self, task_id: str, force: bool = False) -> int:
+        with self.guard:
+            return self.model.stop(task_id, force)[0]
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        with self.guard:
+            return dict(self.model.tasks[task_id])
+
+    def log(self, task_id: str) -> str:
+        with self.guard:
+            return self.model.logs.get(task_id, "")
+
+    def wait_for(self, task_id: str, *statuses: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Block until the task has one of ``statuses`` and return it. Raises TimeoutError."""
+        deadline = self.runtime.now() + timeout
+        pause = self.runtime.event()
+        while (row := self.task(task_id))["status"] not in statuses:
+            if self.runtime.now() > deadline:
+                raise TimeoutError(f"task {task_id} is {row['status']}, not {' or '.join(statuses)}")
+            pause.wait(0.01)
+        return row
+
+    def _live(self) -> None:
+        while not self._closing.wait(0.05):
+            with self.guard:
+                self.model.tick()
