@@ -51,8 +51,12 @@ class Contexts:
 class Execution:
     """From a task to its Result; whatever a runner does, exactly one Result comes out (G1, G2 of the runners)."""
 
-    def __init__(self, runtime: Runtime, registry: RunnerRegistry, contexts: Contexts) -> None:
+    def __init__(
+        self, runtime: Runtime, registry: RunnerRegistry, contexts: Contexts, default_timeout: float = 0.0
+    ) -> None:
+        """``default_timeout`` in seconds is for tasks that name none; 0 leaves it to the runner."""
         self._runtime = runtime
+        self._default_timeout = default_timeout
         self._registry = registry
         self._contexts = contexts
 
@@ -92,7 +96,7 @@ class Execution:
             raise InvalidTask(task.metadata.problem)
         runner = self._registry.create(task.category)
         runner.parse_args(task.command, task.args)
-        runner.set_timeout(float(task.timeout) if task.timeout > 0 else None)
+        runner.set_timeout(float(task.timeout) if task.timeout > 0 else self._default_timeout or None)
         return runner
 
 

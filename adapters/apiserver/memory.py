@@ -24,7 +24,7 @@ class MemoryApiClient:
         query: Mapping[str, str] | None = None,
         *,
         timeout: float | None = None,
-        repeatable: bool = True,  # noqa: ARG002 - nothing goes stale here
+        repeatable: bool = True,
     ) -> Any:
         return self._call("GET", path, query, None, timeout)
 
@@ -34,7 +34,7 @@ class MemoryApiClient:
         document: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
-        repeatable: bool = False,  # noqa: ARG002
+        repeatable: bool = False,
     ) -> Any:
         return self._call("POST", path, None, document, timeout)
 

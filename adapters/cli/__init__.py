@@ -1,0 +1,1 @@
+"""The command line. Importing it imports click; the guardian runs before that."""

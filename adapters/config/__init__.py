@@ -1,0 +1,1 @@
+"""Where settings come from, what they mean, and who this worker is."""

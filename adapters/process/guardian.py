@@ -5,7 +5,7 @@ dead worker's tasks leave behind becomes its child and is killed. It holds each 
 is frozen or hangs past one, the task's tree is killed all the same (G15). It forwards signals, and reaps as process 1.
 
 Messages from the worker are JSON datagrams on a socket pair: {"hello": {...}}, {"beat": 1},
-{"start": [task, pid, start time]}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
+{"start": [task, pid, start time]}, {"gone": task}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ class Guardian:
             ((kind, value),) = json.loads(data).items()
             if kind == "start":
                 self._tasks[value[0]] = (int(value[1]), int(value[2]))
-            elif kind == "end":
+            elif kind == "gone":
                 self._tasks.pop(value, None)
+            elif kind == "end":
                 self._leases.pop(value, None)
             elif kind == "lease":
                 self._leases[value[0]] = float(value[1])
@@ -308,6 +309,10 @@ class GuardianLink:
 
     def started(self, task_id: str, pid: int, start: int) -> None:
         self._send({"start": [task_id, pid, start]})
+
+    def gone(self, task_id: str) -> None:
+        """The task's process is dead and reaped."""
+        self._send({"gone": task_id})
 
     def ended(self, task_id: str) -> None:
         self._send({"end": task_id})

@@ -1,0 +1,82 @@
+"""Who this worker is: made once, kept in the state directory, never silently replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import uuid
+from pathlib import Path
+
+from domain.errors import ConfigError
+
+
+def private_directory(path: Path) -> Path:
+    """Make (0700) or check a directory that is nobody else's business (G66). Raises ConfigError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = os.lstat(path)
+    except OSError as error:
+        raise ConfigError(f"state_dir: {path} cannot be used: {error.strerror}") from None
+    if not stat.S_ISDIR(state.st_mode):
+        raise ConfigError(f"state_dir: {path} is a link or no directory; name a directory of the worker's own")
+    if state.st_uid != os.geteuid():
+        raise ConfigError(f"state_dir: {path} belongs to another user (uid {state.st_uid})")
+    if state.st_mode & 0o077:
+        os.chmod(path, 0o700)
+    return path
+
+
+def worker_id(state_dir: Path, configured: str) -> str:
+    """The configured id, else the one kept in ``state_dir``, else a new one, kept before it is used.
+
+    Raises ConfigError for a damaged file, and where a configured id differs from the kept one: results of the kept one
+    may be waiting, and the server knows it.
+    """
+    path = state_dir / "identity.json"
+    kept = _read(path)
+    if kept and configured and kept != configured.lower():
+        raise ConfigError(
+            f"worker.id is {configured}, but this state directory belongs to worker {kept} ({path}): "
+            "use another state_dir for another worker, or remove that file to give up the old identity"
+        )
+    chosen = configured.lower() or kept or str(uuid.uuid4())
+    if not kept:
+        _write(path, chosen)
+    return chosen
+
+
+def default_name(identity: str) -> str:
+    return f"{socket.gethostname()[:60]}-{identity[:8]}"
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    try:
+        return str(uuid.UUID(json.loads(text)["id"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f"{path}: is damaged, and a new identity would orphan this worker's tasks on the server: restore the file, "
+            'or write {"id": "..."} with the id that the server shows for this worker'
+        ) from None
+
+
+def _write(path: Path, identity: str) -> None:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(json.dumps({"id": identity}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,164 @@
+"""The sources of settings: each gives dotted keys to raw values, and says where each value stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ConfigError
+
+ENVIRONMENT = {
+    "WORKER_NAME": "worker.name",
+    "WORKER_DESCRIPTION": "worker.description",
+    "WORKER_ID": "worker.id",
+    "WORKER_TASKS_LIST": "worker.tasks",
+    "WORKER_WORKING_DIR": "worker.working_dir",
+    "WORKER_CONCURRENCY": "worker.concurrency",
+    "WORKER_STATE_DIR": "state_dir",
+    "WORKER_TRANSPORT": "transport",
+    "WORKER_SCHEDULE_FILE": "schedule.file",
+    "API_URL": "server.api_url",
+    "API_SERVER_URL": "server.api_url",
+    "API_KEY": "server.auth_token",
+    "API_AUTH_TOKEN": "server.auth_token",
+    "API_AUTH_TOKEN_FILE": "server.auth_token_file",
+    "API_ALLOW_PLAIN_HTTP": "server.allow_plain_http",
+    "WEBSOCKET_PING_INTERVAL": "websocket.ping_interval",
+    "LOG_LEVEL": "log.level",
+    "LOG_FORMAT": "log.format",
+    "LOG_FILE_PATH": "log.file",
+    "LOG_MAX_SIZE": "log.max_size",
+    "LOG_MAX_BACKUPS": "log.max_backups",
+    "ALLOWED_SCRIPT_DIRS": "runners.script_dirs",
+    "FILE_RUNNER_ALLOWED_PATHS": "runners.file_roots",
+}
+# Read and without effect here: said once, so that nobody wonders.
+IGNORED = ("LOG_OUTPUT", "LOG_MAX_AGE", "LOG_COMPRESS")
+SEPARATORS = {"runners.script_dirs": ";"}
+FLAT = {"name", "id", "description", "working_dir", "metadata"}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A raw value and where it stands."""
+
+    raw: Any
+    source: str
+
+
+Values = dict[str, Value]
+
+
+def from_environment(environment: Mapping[str, str]) -> Values:
+    """Variables that are set and not empty. The names of this program win over those of the original worker."""
+    found: Values = {}
+    for name, key in ENVIRONMENT.items():
+        text = environment.get(name, "").strip()
+        if text:
+            found[key] = Value(from_text(key, text), f"environment {name}")
+    return found
+
+
+def from_assignments(assignments: Mapping[str, str], source: str) -> Values:
+    """``key=value`` of the command line."""
+    return {key: Value(from_text(key, text), source) for key, text in assignments.items()}
+
+
+def from_text(key: str, text: str) -> Any:
+    """A text as the JSON value that the key's type wants; a text that does not fit stays one and is refused later."""
+    from adapters.config.settings import Settings
+
+    kind = _kind(Settings, key)
+    if kind == "list":
+        return [item.strip() for item in text.split(SEPARATORS.get(key, ",")) if item.strip()]
+    if kind == "number" and re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return float(text) if "." in text else int(text)
+    if kind == "bool" and text.lower() in ("true", "false", "1", "0", "yes", "no"):
+        return text.lower() in ("true", "1", "yes")
+    if key == "log.level":
+        return level_name(text)
+    return text
+
+
+def level_name(text: str) -> str:
+    return {"WARNING": "WARN", "CRITICAL": "FATAL", "TRACE": "DEBUG"}.get(text.upper(), text.upper())
+
+
+def _kind(model: Any, key: str) -> str:
+    head, _, rest = key.partition(".")
+    field = model.model_fields.get(head)
+    if field is None:
+        return "text"
+    if rest:
+        return _kind(field.annotation, rest) if hasattr(field.annotation, "model_fields") else "text"
+    name = str(field.annotation)
+    if name.startswith("list"):
+        return "list"
+    if field.annotation is bool:
+        return "bool"
+    return "number" if "int" in name or "float" in name else "text"
+
+
+def from_file(path: Path) -> Values:
+    """A settings file: JSON, also with // comments and the escape \\x00. Raises ConfigError with line and column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    try:
+        document = json.loads(tolerant(text))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold one JSON object")
+    if is_flat(document):
+        document = nested(document)
+    return dict(flatten(document, str(path)))
+
+
+def is_flat(document: Mapping[str, Any]) -> bool:
+    """The original worker's own file: name, id, description, working_dir, metadata at the top."""
+    return bool(document) and set(document) <= FLAT
+
+
+def nested(document: Mapping[str, Any]) -> dict[str, Any]:
+    worker = {key: document[key] for key in ("name", "id", "description", "working_dir") if key in document}
+    metadata = document.get("metadata")
+    if isinstance(metadata, dict) and "tasks" in metadata:
+        worker["tasks"] = metadata["tasks"]
+    return {"worker": worker}
+
+
+def flatten(document: Mapping[str, Any], source: str, prefix: str = "") -> list[tuple[str, Value]]:
+    found: list[tuple[str, Value]] = []
+    for name, value in document.items():
+        key = prefix + name
+        if isinstance(value, dict) and key != "runners.plugins":
+            found += flatten(value, source, f"{key}.")
+        elif value is not None:
+            raw = level_name(value) if key == "log.level" and isinstance(value, str) else value
+            found.append((key, Value(raw, source)))
+    return found
+
+
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_COMMA = re.compile(r'"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
+
+
+def tolerant(text: str) -> str:
+    """Strict JSON from what people paste: comments become blanks (lines and columns stay), \\x00 becomes \\u0000,
+    a comma before a closing bracket goes. Nothing inside a string is touched but the escape."""
+
+    def strip(match: re.Match[str]) -> str:
+        token = match.group()
+        if token.startswith('"'):
+            return re.sub(r"(?<!\\)((?:\\\\)*)\\x([0-9a-fA-F]{2})", r"\1\\u00\2", token)
+        return re.sub(r"[^\n]", " ", token)
+
+    return _COMMA.sub(lambda match: match.group() if match.group() != "," else " ", _TOKEN.sub(strip, text))

@@ -1,0 +1,109 @@
+"""The worker's own log: one event is one line, readable on a terminal, JSON elsewhere, without secrets (G63, G81)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from adapters.observability.redact import Redactor
+
+# Control characters, line separators, bidirectional overrides: they could forge or hide lines.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+COLOURS = {"DEBUG": "\x1b[2m", "WARN": "\x1b[33m", "ERROR": "\x1b[31m", "FATAL": "\x1b[1;31m"}
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40, "FATAL": 50}
+
+
+def inert(text: str) -> str:
+    """The text on one line, with everything a terminal could act on shown as an escape."""
+    return UNSAFE.sub(lambda match: _escape(match.group()), text)
+
+
+def _escape(character: str) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": " "}.get(character, f"\\u{ord(character):04x}")
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def parts(self, record: logging.LogRecord) -> tuple[str, str]:
+        """Message and traceback, both without secrets."""
+        message = record.getMessage()
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return self._redactor.text(message), self._redactor.text(trace)
+
+
+class TextFormatter(_Formatter):
+    def __init__(self, redactor: Redactor, colour: bool) -> None:
+        super().__init__(redactor)
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, trace = self.parts(record)
+        task, name = getattr(record, "task", ""), getattr(record, "task_name", "")
+        who = f" [{inert(name)[:60]} {task[:8]}]" if name else f" [{task[:8]}]" if task else ""
+        stamp = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        line = f"{stamp} {record.levelname:<5}{who} {inert(message)}"
+        if trace:
+            line += "".join(f"\n    {inert(part)}" for part in trace.splitlines())
+        colour = COLOURS.get(record.levelname, "") if self._colour else ""
+        return f"{colour}{line}\x1b[0m" if colour else line
+
+
+class JsonFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        message, trace = self.parts(record)
+        document = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": message,
+        }
+        for key in ("task", "task_name"):
+            if value := getattr(record, key, ""):
+                document[key] = self._redactor.text(str(value))
+        if trace:
+            document["traceback"] = trace
+        return json.dumps(document, ensure_ascii=True)
+
+
+def set_up(
+    redactor: Redactor,
+    level: str = "INFO",
+    form: str = "auto",
+    file: Path | None = None,
+    rotate: tuple[int, int] = (100, 5),
+    stream: TextIO | None = None,
+) -> None:
+    """Send the ``worker`` loggers to ``stream`` (standard error) and to ``file``, which is rotated at ``rotate[0]``
+    megabytes with ``rotate[1]`` old files kept. Call it again to change that."""
+    for number, name in ((30, "WARN"), (50, "FATAL")):
+        logging.addLevelName(number, name)
+    out = stream or sys.stderr
+    text = form == "text" or (form == "auto" and out.isatty())
+    handler: logging.Handler = logging.StreamHandler(out)
+    colour = text and out.isatty() and "NO_COLOR" not in os.environ
+    handler.setFormatter(TextFormatter(redactor, colour) if text else JsonFormatter(redactor))
+    handlers = [handler]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rotating = logging.handlers.RotatingFileHandler(file, maxBytes=rotate[0] << 20, backupCount=rotate[1])
+        os.chmod(file, 0o600)
+        rotating.setFormatter(TextFormatter(redactor, False) if form == "text" else JsonFormatter(redactor))
+        handlers.append(rotating)
+    root = logging.getLogger("worker")
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    for new in handlers:
+        root.addHandler(new)
+    root.setLevel(LEVELS[level])
+    root.propagate = False

@@ -1,0 +1,28 @@
+"""Counters and gauges in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+
+class MemoryMetrics:
+    """The Metrics port. Any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._gauges: dict[str, float] = {}
+
+    def count(self, name: str, amount: int = 1) -> None:
+        with self._guard:
+            self._counts[name] += amount
+
+    def gauge(self, name: str, value: float) -> None:
+        with self._guard:
+            self._gauges[name] = value
+
+    def snapshot(self) -> Mapping[str, float]:
+        with self._guard:
+            return {**self._counts, **self._gauges}

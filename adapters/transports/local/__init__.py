@@ -1,0 +1,1 @@
+"""The embedded schedule: the worker without a server."""

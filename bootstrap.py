@@ -1,0 +1,370 @@
+"""The composition root: the only place where ports meet adapters, and the entry point of the program.
+
+The process that a person starts is the guardian; it imports nothing but the standard library, which is why everything
+else is imported inside the functions below, in the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.cli.commands import Program, Task
+    from adapters.config.load import Loaded
+    from adapters.observability.redact import Redactor
+    from adapters.process.guardian import GuardianLink
+    from adapters.process.ports import Processes
+    from application.ports import Coordination, Limits, Transport
+    from application.worker import Worker
+    from domain.result import Result
+    from domain.runner import RunnerRegistry
+
+ROOT = Path(__file__).resolve().parent
+VERSION = "0.1.0"
+KILL_AND_FLUSH = 30.0  # seconds that ending may take beyond drain and grace
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from adapters.process import guardian
+
+    if runs_the_worker(arguments) and guardian.FD_VARIABLE not in os.environ:
+        return guardian.Guardian([sys.executable, str(Path(__file__).resolve()), *arguments]).run()
+    from adapters.cli.commands import main as command_line
+
+    return command_line(program(), arguments)
+
+
+def runs_the_worker(arguments: list[str]) -> bool:
+    """True if the command line means ``run``: with that word, or without any command."""
+    rest = iter(arguments)
+    for word in rest:
+        if word in ("--config", "--set"):
+            next(rest, None)
+        elif word in ("-h", "--help", "--version"):
+            return False
+        elif not word.startswith("-"):
+            return word == "run" and not {"-h", "--help"} & set(rest)
+    return True
+
+
+def program() -> Program:
+    """What the commands need, over the real adapters."""
+    from adapters.cli.commands import Program
+    from adapters.config.load import load
+
+    def runners(loaded: Loaded) -> tuple[list[str], list[str]]:
+        registry, problems = make_registry(loaded, None, lambda: ())
+        return registry.list(), problems
+
+    return Program(
+        version=VERSION,
+        load=lambda file, assignments: load(file, assignments, program=Path(__file__)),
+        run=run_worker,
+        runners=runners,
+        execute=execute_once,
+    )
+
+
+def make_registry(
+    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]]
+) -> tuple[RunnerRegistry, list[str]]:
+    """All runners by category, and a text for each plug-in that could not be loaded."""
+    from adapters.config.plugins import load_plugins
+    from adapters.runners.command import CommandRunner, ProcessOptions
+    from adapters.runners.guard import CommandGuard
+    from domain.runner import RunnerRegistry
+
+    execution = loaded.settings.execution
+    options = ProcessOptions(execution.grace, execution.memory_limit, secrets)
+    guard = CommandGuard.from_environment(os.environ)
+    registry = RunnerRegistry()
+    for category in ("command", "default"):
+        registry.register(category, lambda: CommandRunner(processes, options, guard))
+    return registry, load_plugins(registry, loaded.settings.runners.plugins)
+
+
+def execute_once(loaded: Loaded, task: Task) -> Result:
+    """One task here and now, without a server: ``exec``."""
+    from adapters.config.credentials import LocalCredentials
+    from adapters.process.supervisor import Supervisor
+    from domain.runner import ExecutionContext
+
+    processes = Supervisor()
+    try:
+        registry, _ = make_registry(loaded, processes, lambda: (loaded.settings.server.auth_token,))
+        runner = registry.create(task.category)
+        runner.parse_args(task.command, task.args)
+        runner.set_timeout(task.timeout)
+        task.running(runner)
+        try:
+            return runner.execute(
+                ExecutionContext(
+                    working_dir=Path(task.directory).absolute() if task.directory else None,
+                    environment=task.environment,
+                    log=task.log,
+                    credentials=LocalCredentials(
+                        loaded.path(loaded.settings.state_dir) / "credentials.json", os.environ
+                    ),
+                )
+            )
+        finally:
+            runner.cleanup()
+    finally:
+        processes.close()
+
+
+def run_worker(loaded: Loaded) -> int:
+    """Run until a signal says otherwise; returns the exit status."""
+    import logging
+    import threading
+
+    from adapters.observability.logs import set_up
+    from adapters.observability.redact import Redactor
+    from adapters.process.guardian import link_from_environment
+
+    settings = loaded.settings
+    redactor = Redactor()
+    redactor.add(settings.server.auth_token)
+    file = loaded.path(settings.log.file) if settings.log.file else None
+    set_up(redactor, settings.log.level, settings.log.format, file, (settings.log.max_size, settings.log.max_backups))
+    log = logging.getLogger("worker")
+    stop, hurry = threading.Event(), threading.Event()
+
+    def on_signal(*_: Any) -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    guardian = link_from_environment()
+    with contextlib.ExitStack() as stack:
+        assembled = assemble(loaded, redactor, guardian, stack)
+        worker = assembled.worker
+        for problem in assembled.problems:
+            log.error("%s", problem)
+        where = settings.server.api_url if settings.chosen_transport == "websocket" else settings.schedule.file
+        log.info(
+            "cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir
+        )
+        worker.start()
+        while not stop.wait(0.5) and not worker.loops.broken.is_set():
+            if guardian is not None and guardian.lost:
+                log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
+                break
+        clean = worker.shutdown(hurry)
+        if worker.loops.failed is not None:
+            return 70
+        return 0 if clean else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    worker: Worker
+    problems: list[str]
+    state_dir: Path
+
+
+def assemble(
+    loaded: Loaded, redactor: Redactor, guardian: GuardianLink | None, stack: contextlib.ExitStack
+) -> Assembled:
+    """Build the whole graph. What has to be closed is closed by ``stack``, the last one first."""
+    from adapters.config.identity import default_name, private_directory, worker_id
+    from adapters.config.load import token_provider
+    from adapters.journal.spool import FileSpool
+    from adapters.journal.sqlite import SqliteJournal
+    from adapters.journal.statedir import StateLock
+    from adapters.observability.redact import RedactedCredentials
+    from adapters.process.remains import ProcessRemains
+    from adapters.process.supervisor import Supervisor
+    from adapters.process.unguarded import NoWarden
+    from application.execution import Contexts, Execution
+    from application.ports import Identity, Node, Ports
+    from application.worker import Worker
+
+    settings = loaded.settings
+    state_dir = private_directory(loaded.path(settings.state_dir))
+    stack.callback(StateLock(state_dir).release)
+    identity_id = worker_id(state_dir, settings.worker.id)
+    name = settings.worker.name or default_name(identity_id)
+    identity = Identity(
+        identity_id, name, settings.worker.description, settings.worker.working_dir, tuple(settings.worker.tasks)
+    )
+    token = token_provider(loaded)
+
+    def redacted_token() -> str:
+        value = token()
+        redactor.add(value)
+        return value
+
+    journal = SqliteJournal(state_dir / "journal.sqlite")
+    stack.callback(journal.close)
+    execution = settings.execution
+    spool = FileSpool(state_dir / "logs", execution.log_limit, execution.log_quota, redactor.stream)
+    stack.callback(spool.close)
+    outside = make_container(loaded, redacted_token, state_dir)
+    stack.callback(outside.close)
+    runtime, metrics = outside.runtime, outside.metrics
+    observer = Observers(journal, guardian)
+    processes = Supervisor(observer)
+    stack.callback(processes.close)
+    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
+    credentials = RedactedCredentials(outside.coordination, redactor)
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination)
+    limits = make_limits(loaded)
+    if guardian is not None:
+        guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)
+        stack.callback(guardian.close)
+    ports = Ports(
+        runtime,
+        outside.transport,
+        outside.coordination,
+        journal,
+        spool,
+        metrics,
+        ProcessRemains(),
+        guardian or NoWarden(),
+    )
+    runs = Execution(runtime, registry, contexts, execution.default_timeout)
+    worker = Worker(ports, Node(identity, limits), runs, redactor.text)
+    return Assembled(worker, problems, state_dir)
+
+
+class Observers:
+    """Tells the journal and the guardian of each task's process."""
+
+    def __init__(self, journal: Any, guardian: GuardianLink | None) -> None:
+        from adapters.process.remains import boot_id
+
+        self._journal = journal
+        self._guardian = guardian
+        self._boot_id = boot_id()
+
+    def started(self, task_id: str, pid: int, start: int) -> None:
+        from domain.errors import JournalError
+
+        if self._guardian is not None:
+            self._guardian.started(task_id, pid, start)
+        with contextlib.suppress(JournalError):  # known to the guardian all the same
+            self._journal.running(task_id, pid, start, self._boot_id)
+
+    def ended(self, task_id: str) -> None:
+        if self._guardian is not None:
+            self._guardian.gone(task_id)
+
+
+def make_limits(loaded: Loaded) -> Limits:
+    from application.ports import Limits
+
+    settings = loaded.settings
+    return Limits(
+        concurrency=settings.worker.concurrency,
+        grace=settings.execution.grace,
+        lease_ttl=settings.execution.lease_ttl,
+        ping_interval=settings.websocket.ping_interval,
+        pong_timeout=settings.websocket.pong_timeout,
+        reconnect_cap=settings.websocket.reconnect_cap,
+        drain=settings.execution.drain,
+        outbox=settings.execution.outbox,
+        output_limit=settings.execution.output_limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The chosen server and the way to it."""
+
+    runtime: Any
+    metrics: Any
+    transport: Transport
+    coordination: Coordination
+    close: Callable[[], None]
+
+
+def make_container(loaded: Loaded, token: Callable[[], str], state_dir: Path) -> Outside:
+    """Choose the transport by the settings; only the chosen one is built."""
+    from dependency_injector import containers, providers
+
+    from adapters.observability.metrics import MemoryMetrics
+    from adapters.runtime.threads import ThreadRuntime
+
+    closing = contextlib.ExitStack()
+
+    class Container(containers.DeclarativeContainer):
+        choice = providers.Object(loaded.settings.chosen_transport)
+        runtime: providers.Provider[ThreadRuntime] = providers.ThreadSafeSingleton(ThreadRuntime)
+        metrics: providers.Provider[MemoryMetrics] = providers.ThreadSafeSingleton(MemoryMetrics)
+        server: providers.Provider[tuple[Transport, Coordination]] = providers.Selector(
+            choice,
+            websocket=providers.ThreadSafeSingleton(websocket_pair, loaded, token, metrics, closing),
+            local=providers.ThreadSafeSingleton(local_pair, loaded, runtime, state_dir, closing),
+            memory=providers.ThreadSafeSingleton(memory_pair, runtime, metrics, closing),
+        )
+
+    made = Container()
+    transport, coordination = made.server()
+    return Outside(made.runtime(), made.metrics(), transport, coordination, closing.close)
+
+
+def websocket_pair(
+    loaded: Loaded, token: Callable[[], str], metrics: Any, closing: contextlib.ExitStack
+) -> tuple[Transport, Coordination]:
+    from adapters.apiserver.coordination import HttpCoordination
+    from adapters.apiserver.http import ApiClient
+    from adapters.apiserver.tls import tls_context
+    from adapters.transports.websocket import LinkOptions, WebSocketTransport
+    from adapters.wire.endpoints import ApiAddress, ProxyAddress
+
+    server = loaded.settings.server
+    address = ApiAddress.parse(server.api_url, server.allow_plain_http)
+    named = (server.tls.ca_file, server.tls.cert_file, server.tls.key_file)
+    ca, certificate, key = (str(loaded.path(name)) if name else "" for name in named)
+    tls = tls_context(ca, certificate, key) if address.secure else None
+    proxy = ProxyAddress.parse(server.proxy) if server.proxy else None
+    client = ApiClient(address, token, tls=tls, proxy=proxy)
+    closing.callback(client.close)
+    coordination = HttpCoordination(client)
+    options = LinkOptions(connect_timeout=loaded.settings.websocket.connect_timeout, tls=tls, proxy=proxy)
+    return WebSocketTransport(address, coordination, token, metrics, options), coordination
+
+
+def local_pair(
+    loaded: Loaded, runtime: Any, state_dir: Path, closing: contextlib.ExitStack
+) -> tuple[Transport, Coordination]:
+    from adapters.config.credentials import LocalCredentials
+    from adapters.transports.local.planner import Planner
+    from adapters.transports.local.server import LocalServer
+    from adapters.transports.local.store import Store
+
+    store = Store(state_dir / "history.sqlite")
+    closing.callback(store.close)
+    schedule = loaded.settings.schedule
+    planner = Planner(loaded.path(schedule.file), store, schedule.keep_runs)
+    server = LocalServer(runtime, planner, store, LocalCredentials(state_dir / "credentials.json", os.environ))
+    return server, server
+
+
+def memory_pair(runtime: Any, metrics: Any, closing: contextlib.ExitStack) -> tuple[Transport, Coordination]:
+    from adapters.apiserver.coordination import HttpCoordination
+    from adapters.apiserver.memory import MemoryApiClient
+    from adapters.transports.memory.network import MemoryServer
+    from adapters.transports.memory.transport import MemoryTransport
+
+    server = MemoryServer(runtime)
+    server.start()
+    closing.callback(server.close)
+    way = server.way()
+    return MemoryTransport(way, metrics), HttpCoordination(MemoryApiClient(way.request))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
