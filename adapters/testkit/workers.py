@@ -1,0 +1,84 @@
+"""A whole worker in this process over the memory server: for tests, and for people who try things out."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapters.apiserver.coordination import HttpCoordination
+from adapters.apiserver.memory import MemoryApiClient
+from adapters.journal.memory import MemoryJournal, MemorySpool
+from adapters.observability.metrics import MemoryMetrics
+from adapters.process.unguarded import NoWarden
+from adapters.runtime.threads import ThreadRuntime
+from adapters.transports.memory.network import MemoryNetwork, MemoryServer
+from adapters.transports.memory.transport import MemoryTransport
+from application.execution import Contexts, Execution
+from application.ports import Entry, Identity, Journal, Limits, LogSpool, Node, Ports, Runtime, Warden
+from application.worker import Worker
+from domain.runner import RunnerRegistry
+
+
+class NoRemains:
+    """Nothing of a former life is ever left in memory."""
+
+    def end(self, entry: Entry) -> None:
+        """Nothing to end."""
+
+
+@dataclass
+class WorkerKit:
+    """One worker over one way to a memory server. ``journal`` and ``spool`` may be those of a former life."""
+
+    network: MemoryNetwork
+    registry: RunnerRegistry
+    limits: Limits = field(default_factory=lambda: Limits(grace=0.5, drain=5.0, reconnect_cap=1.0))
+    identity: Identity = field(
+        default_factory=lambda: Identity(str(uuid.uuid4()), "w1", tasks=("command", "default", "fake"))
+    )
+    journal: Journal = field(default_factory=MemoryJournal)
+    spool: LogSpool = field(default_factory=MemorySpool)
+    warden: Warden = field(default_factory=NoWarden)
+    root: Path = Path()
+    redact: Callable[[str], str] = lambda text: text
+
+    def __post_init__(self) -> None:
+        runtime: Runtime = self.network.runtime
+        self.metrics = MemoryMetrics()
+        self.coordination = HttpCoordination(MemoryApiClient(self.network.request))
+        self.transport = MemoryTransport(self.network, self.metrics)
+        ports = Ports(
+            runtime,
+            self.transport,
+            self.coordination,
+            self.journal,
+            self.spool,
+            self.metrics,
+            NoRemains(),
+            self.warden,
+        )
+        contexts = Contexts(self.root, self.coordination, self.coordination)
+        execution = Execution(runtime, self.registry, contexts)
+        self.worker = Worker(ports, Node(self.identity, self.limits), execution, self.redact)
+
+    def stop(self, hurry: bool = True) -> bool:
+        flag = threading.Event()
+        if hurry:
+            flag.set()
+        return self.worker.shutdown(flag)
+
+    def conserved(self) -> bool:
+        """Every received event and every started task is accounted for (G86). True only when nothing is in hand."""
+        seen = self.metrics.snapshot()
+        kinds = ("executed", "duplicate", "refused", "not_mine", "stale", "not_claimed")
+        return seen.get("events_received", 0) == sum(seen.get(f"events_{kind}", 0) for kind in kinds)
+
+
+def memory_server() -> MemoryServer:
+    """A started memory server on real threads; the caller closes it."""
+    server = MemoryServer(ThreadRuntime())
+    server.start()
+    return server

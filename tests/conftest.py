@@ -1,0 +1,33 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.process import tree
+
+
+def _alive() -> set[tuple[int, int]]:
+    return {(proc.pid, proc.start) for proc in tree.below(os.getpid())}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """A test that leaves a process or a thread of the project behind has failed."""
+    threads, processes = set(threading.enumerate()), _alive()
+    yield
+    deadline = time.monotonic() + 3.0
+    while time.monotonic() < deadline:
+        left = [
+            it for it in set(threading.enumerate()) - threads if it.is_alive() and not it.name.startswith("execnet")
+        ]
+        strays = _alive() - processes
+        if not left and not strays:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"left behind: threads {[it.name for it in left]}, processes {[pid for pid, _ in strays]}")
