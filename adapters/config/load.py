@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from adapters.config.settings import SECRETS, Settings, keys
 from adapters.config.sources import ENVIRONMENT, IGNORED, Value, Values, from_assignments, from_environment, from_file
+from adapters.wire.framing import SEPARATOR
 from domain.errors import ConfigError
 
 FILE_NAME = "config_worker.json"
@@ -156,6 +157,8 @@ def conflicts(settings: Settings, values: Values) -> list[str]:
             tell("transport", "websocket needs server.api_url (API_SERVER_URL)")
         elif not (settings.server.auth_token or settings.server.auth_token_file):
             tell("server.auth_token", "is missing: set API_AUTH_TOKEN, or server.auth_token_file")
+    if settings.websocket.message_separator.encode() != SEPARATOR:
+        tell("websocket.message_separator", r'the server knows only "\x00223399AABB2233CC"; leave the key out')
     if not settings.worker.tasks:
         tell("worker.tasks", "must name at least one category")
     return found

@@ -1,0 +1,254 @@
+"""The supervisor with real processes; /proc is the oracle for survivors."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.process.ports import Command, Exit
+from adapters.process.supervisor import Supervisor
+from adapters.testkit import trees
+from domain.result import EndReason
+from domain.runner import CancelRequest, CancelToken, Urgency
+
+STOP = CancelRequest(EndReason.STOPPED)
+KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)
+
+
+@pytest.fixture
+def processes() -> Iterator[Supervisor]:
+    made = Supervisor()
+    yield made
+    made.close()
+
+
+class Log:
+    """Collects live output and lets a test wait for a part of it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self._changed = threading.Condition()
+
+    def __call__(self, data: bytes) -> None:
+        with self._changed:
+            self.data += data
+            self._changed.notify_all()
+
+    def wait_for(self, part: bytes) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: part in self.data, 10), self.data
+
+
+def shell(text: str, **fields: object) -> Command:
+    given = {"grace": 0.3, "environment": dict(os.environ)} | fields
+    return Command(["bash", "-c", text], None, **given)  # type: ignore[arg-type]
+
+
+def run(processes: Supervisor, text: str, **fields: object) -> Exit:
+    return processes.run(shell(text, **fields), CancelToken())
+
+
+ENDINGS = ("end", "stop", "kill", "time-out")
+
+
+@pytest.mark.parametrize(("shape", "ending"), list(itertools.product(trees.SHAPES, ENDINGS)))
+def test_no_process_of_a_tree_survives(processes: Supervisor, shape: str, ending: str) -> None:  # G23
+    mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
+    text = trees.program(shape, mark)
+    if ending == "end":  # the shell ends by itself and leaves the rest behind
+        text = f"( {text} ) & sleep 0.3; exit 5"
+    results: list[Exit] = []
+    command = shell(text, log=log, timeout=0.4 if ending == "time-out" else None)
+    thread = threading.Thread(target=lambda: results.append(processes.run(command, token)))
+    thread.start()
+    log.wait_for(b"READY")
+    if ending == "stop":
+        token.cancel(STOP)
+    elif ending == "kill":
+        token.cancel(KILL)
+    thread.join(15)
+    assert trees.alive(mark) == []
+    expected = {"end": EndReason.EXIT_CODE, "stop": EndReason.STOPPED, "kill": EndReason.KILLED}
+    assert results[0].reason is expected.get(ending, EndReason.TIMEOUT)
+
+
+def test_a_background_process_that_holds_the_pipe_delays_nothing(processes: Supervisor) -> None:  # G28
+    began = time.monotonic()
+    ended = run(processes, "sleep 300 & exit 3")
+    assert (ended.reason, ended.exit_code) == (EndReason.EXIT_CODE, 3)
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 77, 126, 127, 128, 137, 255])
+def test_an_exit_code_is_told_as_it_is(processes: Supervisor, code: int) -> None:  # G29
+    ended = run(processes, f"exit {code}")
+    assert (ended.exit_code, ended.signal) == (code, 0)
+    assert ended.error == (f"exit status {code}" if code else "")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(signal.SIGTERM, "terminated"), (signal.SIGKILL, "killed"), (signal.SIGSEGV, "segmentation fault")],
+)
+def test_a_foreign_signal_is_no_time_out(processes: Supervisor, number: int, text: str) -> None:  # C3
+    ended = run(processes, f"kill -{int(number)} $$", timeout=60)
+    assert (ended.reason, ended.exit_code, ended.error) == (EndReason.SIGNAL, 128 + number, f"signal: {text}")
+
+
+def test_what_cannot_start_says_why(processes: Supervisor, tmp_path: Path) -> None:  # G29
+    plain = tmp_path / "plain"
+    plain.write_text("text")
+    bad = tmp_path / "bad"
+    bad.write_text("#!/no/such/interpreter\n")
+    bad.chmod(0o755)
+    environment = dict(os.environ)
+    cases = [
+        (Command(["no-such-program"], None, environment), EndReason.NOT_FOUND, 127),
+        (Command([str(plain)], None, environment), EndReason.NOT_EXECUTABLE, 126),
+        (Command([str(bad)], None, environment), EndReason.NOT_FOUND, 127),
+        (Command(["true"], tmp_path / "missing", environment), EndReason.NO_SUCH_DIRECTORY, -1),
+        (Command(["true", "x" * 3_000_000], None, environment), EndReason.SPAWN_FAILED, -1),
+        (Command(["true", "a\0b"], None, environment), EndReason.SPAWN_FAILED, -1),
+    ]
+    for command, reason, code in cases:
+        ended = processes.run(command, CancelToken())
+        assert (ended.reason, ended.exit_code) == (reason, code)
+        assert ended.error
+
+
+def test_a_stop_before_the_start_starts_nothing(processes: Supervisor, tmp_path: Path) -> None:  # C6
+    token = CancelToken()
+    token.cancel(STOP)
+    ended = processes.run(shell(f"touch {tmp_path}/witness"), token)
+    assert ended.reason is EndReason.STOPPED
+    assert not (tmp_path / "witness").exists()
+
+
+def test_a_stop_at_any_moment_around_the_start_is_honoured(processes: Supervisor) -> None:  # G26
+    for step in range(20):
+        token = CancelToken()
+        timer = threading.Timer(step / 2000, token.cancel, (STOP,))
+        timer.start()
+        ended = processes.run(shell("sleep 300"), token)
+        timer.join()
+        assert ended.reason is EndReason.STOPPED
+
+
+def test_a_stop_escalates_after_the_grace(processes: Supervisor) -> None:  # G25
+    token, log = CancelToken(), Log()
+    timer = threading.Thread(target=lambda: (log.wait_for(b"on"), token.cancel(STOP)))
+    timer.start()
+    began = time.monotonic()
+    ended = processes.run(shell("trap '' TERM; echo on; while :; do sleep 0.1; done", log=log), token)
+    timer.join()
+    assert (ended.reason, ended.signal) == (EndReason.STOPPED, signal.SIGKILL)
+    assert 0.3 <= time.monotonic() - began < 3
+
+
+def test_an_end_before_the_stop_counts_as_it_was(processes: Supervisor) -> None:
+    token = CancelToken()
+    ended = processes.run(shell("exit 7"), token)
+    token.cancel(STOP)
+    assert ended.reason is EndReason.EXIT_CODE
+
+
+def test_output_is_live_in_order_and_apart(processes: Supervisor) -> None:  # C10
+    log = Log()
+    ended = run(processes, "echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three", log=log)
+    assert log.data == b"one\ntwo\nthree\n"
+    assert (ended.stdout, ended.stderr) == (b"one\nthree\n", b"two\n")
+
+
+def test_a_line_without_its_end_is_shown_soon(processes: Supervisor) -> None:
+    log, token = Log(), CancelToken()
+    thread = threading.Thread(target=lambda: processes.run(shell("printf prompt; sleep 300", log=log), token))
+    thread.start()
+    log.wait_for(b"prompt")
+    token.cancel(KILL)
+    thread.join(5)
+
+
+def test_a_flood_is_cut_in_the_middle_and_costs_no_memory(processes: Supervisor) -> None:
+    ended = run(processes, "echo HEAD; yes | head -c 50000000; echo TAIL", keep=10_000)
+    assert ended.stdout.startswith(b"HEAD\n")
+    assert ended.stdout.endswith(b"TAIL\n")
+    assert len(ended.stdout) < 10_100
+    assert ended.stdout_cut > 49_000_000
+
+
+def test_standard_input_is_what_was_given_or_nothing(processes: Supervisor) -> None:
+    assert run(processes, "cat", stdin=b"x" * 300_000, keep=1 << 20).stdout == b"x" * 300_000
+    assert run(processes, "cat").stdout == b""
+
+
+def test_the_child_starts_clean(processes: Supervisor) -> None:  # G33
+    ended = run(
+        processes, "ls -l /proc/self/fd | wc -l; grep -c 0000000000000000 /proc/self/status; ps -o pgid= $$; echo $$"
+    )
+    lines = ended.stdout.split()
+    assert int(lines[0]) <= 5  # total, 0, 1, 2 and ls's own directory
+    assert lines[2] == lines[3]
+
+
+def test_orphans_are_reaped(processes: Supervisor) -> None:  # G24
+    for _ in range(20):
+        run(processes, "for i in 1 2 3 4 5; do (true &) ; done")
+    states = [
+        Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in _children() if Path(f"/proc/{pid}/stat").exists()
+    ]
+    assert "Z" not in states
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def test_many_at_once(processes: Supervisor) -> None:
+    results: list[Exit] = []
+    threads = [
+        threading.Thread(target=lambda n=n: results.append(run(processes, f"sleep 0.2; exit {n}"))) for n in range(40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(it.exit_code for it in results) == list(range(40))
+
+
+def test_one_task_s_hidden_daemon_is_not_taken_for_another_s(processes: Supervisor) -> None:
+    mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
+    keeper = threading.Thread(target=lambda: processes.run(shell("echo up; sleep 300", log=log), token))
+    keeper.start()
+    log.wait_for(b"up")
+    run(processes, f"( env -i setsid sleep 1000.{mark} >/dev/null 2>&1 & ); sleep 0.1")
+    token.cancel(KILL)
+    keeper.join(5)
+    assert trees.alive(mark) == []
+
+
+def test_close_ends_what_still_runs(processes: Supervisor) -> None:
+    log = Log()
+    results: list[Exit] = []
+    thread = threading.Thread(target=lambda: results.append(run(processes, "echo up; sleep 300", log=log)))
+    thread.start()
+    log.wait_for(b"up")
+    processes.close()
+    thread.join(5)
+    assert results[0].reason is EndReason.SHUTDOWN
+
+
+def test_a_call_comes_later_unless_it_is_cancelled(processes: Supervisor) -> None:
+    called, never = threading.Event(), threading.Event()
+    cancel = processes.call_later(0.01, never.set)
+    cancel()
+    processes.call_later(0.02, called.set)
+    assert called.wait(5)
+    assert not never.is_set()

@@ -1,0 +1,139 @@
+"""The program as a person starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
+
+
+def run(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_exec_runs_one_task_with_its_exit_code(tmp_path: Path) -> None:
+    done = run("exec", "command", "echo", '["Hello, World!"]', cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Hello, World!\n")
+    assert run("exec", "command", "exit 7", cwd=tmp_path).returncode == 7
+    late = run("exec", "--timeout", "0.2", "--json", "command", "sleep 60", cwd=tmp_path)
+    assert json.loads(late.stdout)["status"] == "timeout"
+    shown = run("exec", "--env", "A=b", "--dir", str(tmp_path), "command", "echo $A; pwd", "-x", cwd=tmp_path)
+    assert shown.stdout.splitlines()[0] == "b"
+    assert run("exec", "telepathy", "x", cwd=tmp_path).returncode == 1
+
+
+def test_ctrl_c_stops_what_exec_runs(tmp_path: Path) -> None:
+    process = subprocess.Popen([*PROGRAM, "exec", "command", "echo up; sleep 300"], cwd=tmp_path, env=environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=15)
+    assert "stopped" in errors
+    assert process.returncode != 0
+
+
+def test_help_version_runners_and_completion(tmp_path: Path) -> None:
+    assert "Examples:" in run("--help", cwd=tmp_path).stdout
+    assert re.search(r"\d+\.\d+\.\d+", run("--version", cwd=tmp_path).stdout)
+    assert {"command", "default"} <= set(run("runners", cwd=tmp_path).stdout.split())
+    assert "cronjob-worker" in run("completion", "bash", cwd=tmp_path).stdout
+    assert run("no-such-command", cwd=tmp_path).returncode == 2
+
+
+def test_settings_are_shown_with_their_sources_and_without_secrets(tmp_path: Path) -> None:
+    shown = run("config", "show", "--json", cwd=tmp_path, API_SERVER_URL="https://x", API_AUTH_TOKEN="t0ken-value")
+    document = json.loads(shown.stdout)
+    assert document["server.api_url"]["source"] == "environment API_SERVER_URL"
+    assert "t0ken-value" not in shown.stdout
+    assert "worker.name" in run("config", "show", cwd=tmp_path).stdout
+    assert run("config", "check", cwd=tmp_path).returncode == 0
+
+
+def test_a_configuration_error_ends_with_78_also_behind_the_guardian(tmp_path: Path) -> None:
+    for arguments in (("config", "check"), ("run",), ()):
+        done = run("--set", "worker.nmae=x", *arguments, cwd=tmp_path)
+        assert done.returncode == 78
+        assert "did you mean worker.name" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: int) -> None:
+    (tmp_path / "schedule.json").write_text(
+        json.dumps({"jobs": [{"name": "tick", "time": "* * * * * *", "command": "echo tock-$((20+3))"}]})
+    )
+    (tmp_path / "config_worker.json").write_text("{}")
+    process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen: list[dict[str, str]] = []
+    deadline = time.monotonic() + 20
+    while not any("tock-23" in line["message"] for line in seen):
+        assert time.monotonic() < deadline
+        seen.append(json.loads(process.stderr.readline()))
+    process.send_signal(number)
+    rest = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    assert json.loads(rest.splitlines()[-1])["message"] == "ended"
+    assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "state").rglob("*")} == {"0o0"}  # G66
+
+
+def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G63a
+    (tmp_path / "config_worker.json").write_text("{}")
+    (tmp_path / "schedule.json").write_text('{"jobs": []}')
+    first = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert first.stderr is not None
+    while "connected" not in first.stderr.readline():
+        pass
+    second = run(cwd=tmp_path)
+    assert second.returncode == 78
+    assert "another worker" in second.stderr
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=20)
+    assert first.returncode == 0
+
+
+def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Path) -> None:  # G5
+    (tmp_path / "config_worker.json").write_text("{}")
+    (tmp_path / "schedule.json").write_text(
+        json.dumps({"jobs": [{"name": "long", "time": "* * * * * *", "command": "echo up; exec sleep 1234.5678"}]})
+    )
+    process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    killed, lines = False, []
+    for line in process.stderr:
+        lines.append(line)
+        if '"| up"' in line and not killed:
+            child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+            os.kill(int(child), signal.SIGKILL)
+            killed = True
+        if "left from a former life: error" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    lines += process.communicate(timeout=30)[1].splitlines()
+    assert any("SIGKILL; its tasks are ended" in line for line in lines)
+    survivors = subprocess.run(["pgrep", "-f", "^sleep 1234.5678"], capture_output=True, check=False)
+    assert survivors.returncode == 1

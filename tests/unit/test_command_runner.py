@@ -1,0 +1,188 @@
+"""The command runner: what a command means, and how its end is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.process.environment import child_environment
+from adapters.process.output import HeadTail, Lines, trim_end, trim_start
+from adapters.process.supervisor import Supervisor
+from adapters.runners.command import CommandRunner, ProcessOptions, shell_text
+from adapters.runners.guard import CommandGuard
+from domain.errors import InvalidTask, InvalidTransition
+from domain.result import EndReason, Result
+from domain.runner import ExecutionContext
+from domain.status import Status
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Supervisor]:
+    made = Supervisor()
+    made.call_later(0, lambda: None)  # its thread starts here and not within a test
+    yield made
+    made.close()
+
+
+def run(processes: Supervisor, command: str, args: str = "", context: ExecutionContext | None = None) -> Result:
+    runner = CommandRunner(processes)
+    runner.parse_args(command, args)
+    return runner.execute(context)
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        ("", "cmd"), ("  ", "cmd"), ("[]", "cmd"), (" [] ", "cmd"), ("null", "cmd"),
+        ('["a b","c"]', "cmd 'a b' c"), ('["","#x","~"]', "cmd '' '#x' '~'"),
+        ("plain text", "cmd plain text"), ("{}", "cmd {}"), ("[1,2]", "cmd [1,2]"), ('"x y"', 'cmd "x y"'),
+    ],
+)  # fmt: skip
+def test_args_are_a_list_of_words_or_text_as_it_stands(args: str, text: str) -> None:  # C4, C5
+    assert shell_text("cmd", args) == text
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12), max_size=8))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_words_arrive_unchanged(processes: Supervisor, words: list[str]) -> None:
+    result = run(processes, "printf '%s\\0' x", json.dumps(words))
+    assert result.output.split("\0")[1:-1] == words
+
+
+@pytest.mark.parametrize("command", ["", "  ", "a\0b"])
+def test_nothing_to_run_is_refused(command: str) -> None:
+    with pytest.raises(InvalidTask):
+        CommandRunner().parse_args(command, "")
+
+
+def test_standard_error_of_a_success_is_log_and_no_error(processes: Supervisor) -> None:
+    result = run(processes, "echo out; echo warn >&2")
+    assert (result.status, result.output, result.error) == (Status.SUCCESS, "out\n", "")
+    assert "warn" in result.execute_log
+
+
+def test_the_default_directory_is_made_and_used(processes: Supervisor, tmp_path: Path) -> None:
+    where = tmp_path / "tasks" / "t1"
+    assert run(processes, "pwd", context=ExecutionContext(default_dir=where)).output.strip() == str(where)
+    assert oct(where.stat().st_mode & 0o777) == "0o755"
+
+
+def test_a_directory_that_cannot_be_had_ends_the_task_and_not_the_worker(
+    processes: Supervisor, tmp_path: Path
+) -> None:  # C1
+    file = tmp_path / "file"
+    file.touch()
+    for bad in (file, file / "below"):
+        result = run(processes, "pwd", context=ExecutionContext(working_dir=bad))
+        assert (result.status, result.end_reason) == (Status.FAILED, EndReason.NO_SUCH_DIRECTORY)
+        assert str(file) in result.error
+
+
+def test_the_task_s_environment_wins_and_the_token_is_not_in_it(processes: Supervisor) -> None:  # C11
+    options = ProcessOptions(secrets=lambda: ("hunter2-token",), environment={
+        "PATH": "/usr/bin:/bin", "API_KEY": "k", "OTHER": "has hunter2-token inside", "A": "1"})  # fmt: skip
+    runner = CommandRunner(processes, options)
+    runner.parse_args("env", "")
+    lines = runner.execute(ExecutionContext(environment={"A": "2", "B": "3"})).output.splitlines()
+    assert {"A=2", "B=3"} <= set(lines)
+    assert not any("hunter2" in line or line.startswith("API_KEY") for line in lines)
+    assert child_environment({"X": "1"}, {}, ("",)) == {"X": "1"}
+
+
+def test_a_second_execute_is_refused(processes: Supervisor) -> None:
+    runner = CommandRunner(processes)
+    runner.parse_args("true", "")
+    runner.execute()
+    with pytest.raises(InvalidTransition):
+        runner.execute()
+
+
+def test_alone_as_a_library_it_stops_and_times_out() -> None:
+    runner = CommandRunner()
+    runner.parse_args("sleep", '["300"]')
+    threading.Timer(0.1, runner.stop).start()
+    result = runner.execute()
+    assert (result.status, runner.status, runner.result) == (Status.STOPPED, Status.STOPPED, result)
+    late = CommandRunner()
+    late.parse_args("sleep", '["300"]')
+    late.set_timeout(0.1)
+    assert late.execute().status is Status.TIMEOUT
+    killed = CommandRunner()
+    killed.parse_args("sleep", '["300"]')
+    killed.kill()
+    assert killed.execute().end_reason is EndReason.KILLED
+    killed.cleanup()
+
+
+# -- the guard ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["rm -rf /", "sudo ls", "dd if=/dev/zero", "/sbin/shutdown -h now", "/root/x"])
+def test_blocked_words_are_refused(command: str) -> None:
+    with pytest.raises(InvalidTask, match="COMMAND_BLOCKED"):
+        CommandGuard().check(command)
+
+
+@pytest.mark.parametrize("command", ["/bin/ls", "/data/binaries/x", "cat /root/x", "echo " + "x" * 2000, "ls > f"])
+def test_ordinary_commands_pass(command: str) -> None:
+    CommandGuard().check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["echo x; rm y", "echo $(rm y)", "echo `rm y`", "echo 'x'", "A=1 echo", "echo x\nrm y", "echo a|sh", "ls"],
+)
+def test_with_an_allow_list_only_plain_commands_pass(command: str) -> None:  # G78
+    guard = CommandGuard.from_environment({"COMMAND_ALLOWED": "echo, env"})
+    guard.check("echo plain words -x --y=z")
+    with pytest.raises(InvalidTask, match="COMMAND_ALLOWED"):
+        guard.check(command)
+    with pytest.raises(InvalidTask, match="COMMAND_ALLOWED"):
+        guard.check("env rm x")
+
+
+def test_the_guard_reads_its_settings(caplog: pytest.LogCaptureFixture) -> None:
+    CommandGuard.from_environment({"COMMAND_SECURITY_DISABLED": "true"}).check("rm x")
+    guard = CommandGuard.from_environment({"COMMAND_BLOCKED": "foo", "COMMAND_BLOCKED_PATTERNS": "ba+r, [broken"})
+    guard.check("rm x")
+    for command in ("foo", "echo baaar"):
+        with pytest.raises(InvalidTask):
+            guard.check(command)
+
+
+# -- output ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=30), max_size=20), st.integers(2, 60))
+def test_head_and_tail_keep_what_fits(pieces: list[bytes], limit: int) -> None:
+    memory = HeadTail(limit)
+    for piece in pieces:
+        memory.feed(piece)
+    whole, value = b"".join(pieces), memory.value()
+    if memory.cut == 0:
+        assert value == whole
+    else:
+        assert len(whole) > limit
+        assert value.count(b"bytes left out") >= 1
+
+
+@given(st.text(max_size=20), st.integers(0, 60), st.integers(0, 60))
+def test_trimming_leaves_whole_characters(text: str, start: int, end: int) -> None:
+    data = text.encode("utf-8", "replace")
+    trim_end(data[:end]).decode()
+    trim_start(data[start:]).decode()
+
+
+def test_lines_wait_for_their_end() -> None:
+    seen: list[bytes] = []
+    lines = Lines(seen.append)
+    for piece in (b"a", b"b\nc", b"\n", b"d"):
+        lines.feed(piece)
+    lines.flush()
+    assert seen == [b"ab\n", b"c\n", b"d"]

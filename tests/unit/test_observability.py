@@ -1,0 +1,124 @@
+"""The worker's log and the redactor."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.observability.logs import inert, set_up
+from adapters.observability.metrics import MemoryMetrics
+from adapters.observability.redact import RedactedCredentials, Redactor
+from domain.runner import Credential
+
+SECRETS = st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6, max_size=20), max_size=4)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    yield
+    root = logging.getLogger("worker")
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = True
+    root.setLevel(logging.NOTSET)
+
+
+@given(SECRETS, st.text(max_size=30), st.lists(st.integers(1, 7), min_size=1))
+def test_no_secret_passes_wherever_the_stream_is_cut(secrets: list[str], noise: str, cuts: list[int]) -> None:  # G65
+    redactor = Redactor()
+    redactor.add(*secrets)
+    data = (noise + noise.join(secrets) + noise).encode("utf-8", "replace")
+    stream, out, at, turn = redactor.stream(), b"", 0, 0
+    while at < len(data):
+        step = cuts[turn % len(cuts)]
+        out += stream.feed(data[at : at + step])
+        at, turn = at + step, turn + 1
+    out += stream.flush()
+    assert not [secret for secret in secrets if secret.encode() in out.replace(b"***", b"\0")]
+
+
+@given(st.binary(max_size=60))
+def test_without_secrets_nothing_changes(data: bytes) -> None:
+    stream = Redactor().stream()
+    assert stream.feed(data) + stream.flush() == data
+
+
+def test_a_secret_is_known_in_all_the_forms_it_travels_in() -> None:
+    redactor = Redactor()
+    redactor.add('p"ss/wörd+1')
+    for text in ('p"ss/wörd+1', json.dumps('p"ss/wörd+1'), quote('p"ss/wörd+1', safe="")):
+        assert "rd" not in redactor.text(f"x {text} y")
+    for prefix in ("", "a", "ab"):
+        encoded = base64.b64encode(f'{prefix}p"ss/wörd+1'.encode()).decode()
+        assert redactor.text(encoded).count("***") == 1
+
+
+def test_credentials_are_known_before_they_are_used() -> None:
+    class Source:
+        def credential(self, credential_id: str) -> Credential:
+            return Credential(
+                credential_id, "username_password", "db", {"username": "somebody", "password": "hunter2!"}
+            )
+
+    redactor = Redactor()
+    RedactedCredentials(Source(), redactor).credential("c")
+    assert redactor.text("somebody hunter2!") == "somebody ***"
+
+
+def test_one_event_is_one_json_line_without_secrets() -> None:  # G63, G81
+    redactor, out = Redactor(), io.StringIO()
+    redactor.add("hunter2-token")
+    set_up(redactor, "INFO", "auto", stream=out)
+    log = logging.getLogger("worker.x")
+    log.debug("not shown")
+    try:
+        raise ValueError("hunter2-token")
+    except ValueError:
+        log.exception("bad\nnews\x1b[31m hunter2-token", extra={"task": "t1", "task_name": "n\n1"})
+    log.critical("end")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["level"] for line in lines] == ["ERROR", "FATAL"]
+    assert (lines[0]["task"], lines[0]["task_name"]) == ("t1", "n\n1")
+    assert "ValueError" in lines[0]["traceback"]
+    assert "hunter2" not in out.getvalue()
+
+
+def test_text_for_people_has_who_and_what_on_one_line() -> None:
+    out = io.StringIO()
+    set_up(Redactor(), "INFO", "text", stream=out)
+    logging.getLogger("worker").warning("a\nb\u202e", extra={"task": "12345678-1", "task_name": "nightly"})
+    logging.getLogger("worker").info("plain", extra={"task": "12345678-1"})
+    first, second = out.getvalue().splitlines()
+    assert "WARN  [nightly 12345678] a\\nb\\u202e" in first
+    assert second.endswith("INFO  [12345678] plain")
+
+
+def test_a_file_is_written_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "worker.log"
+    set_up(Redactor(), "INFO", "text", file, stream=io.StringIO())
+    logging.getLogger("worker").info("kept")
+    assert "kept" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
+    assert inert(text).isprintable() or not set(inert(text)) & set(map(chr, [*range(32), 127, 0x9B, 0x2028, 0x202E]))
+
+
+def test_counters_count() -> None:
+    metrics = MemoryMetrics()
+    metrics.count("a")
+    metrics.count("a", 2)
+    metrics.gauge("g", 1.5)
+    assert metrics.snapshot() == {"a": 3, "g": 1.5}
