@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from enum import StrEnum
 
+from application.leases import LeaseKeeper
 from application.ports import Event, Node, Ports, Report
 from application.runs import Run
 from domain.errors import CoordinationError, NotFound, TransportError
@@ -20,14 +21,16 @@ POLL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 class Announced(StrEnum):
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"  # a stop, a lost lease, a shutdown came first
+    LEASE_LOST = "lease lost"  # somebody else may have the task
     ENDED = "ended"  # the server holds an end for the task
     FOREIGN = "foreign"  # another worker runs it
     GONE = "gone"  # the server does not know the task any more
 
 
 class Announcer:
-    def __init__(self, ports: Ports, node: Node, link_up: Event) -> None:
+    def __init__(self, ports: Ports, node: Node, leases: LeaseKeeper, link_up: Event) -> None:
         self._ports = ports
+        self._leases = leases
         self._worker_id = node.identity.id
         self._link_up = link_up
 
@@ -40,6 +43,9 @@ class Announcer:
         while not run.token.requested:
             if not self._link_up.wait(0.5):
                 continue
+            if not self._leases.holds(run.task.id):
+                # This process may have been frozen, and somebody else may have the task by now.
+                return Announced.LEASE_LOST
             if runtime.now() >= send_at:
                 send_at, polls = (runtime.now() + RESEND, 0) if self._send(run) else (0.0, 0)
             verdict = self._read_back(run)

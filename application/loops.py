@@ -18,13 +18,13 @@ class Loops:
         self._threads: list[tuple[str, Thread]] = []
         self.closing: Event = runtime.event()
         self.broken: Event = runtime.event()
-        self.failed: BaseException | None = None
+        self.failed: Exception | None = None
 
     def start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
                 body()
-            except BaseException as error:
+            except Exception as error:
                 self.failed = self.failed or error
                 log.critical("the %s loop died; the worker stops", name, exc_info=error)
                 self.broken.set()

@@ -65,6 +65,9 @@ class RunTask:
         self._count("executed")
         if not run.token.requested:
             announced = self._announcer.running(run)
+            if announced is Announced.LEASE_LOST:
+                self._finish.hand_back(run)
+                return
             if announced not in (Announced.CONFIRMED, Announced.CANCELLED):
                 log.info("not started: %s", announced, extra=run.label)
                 self._finish.forget(run)

@@ -43,7 +43,7 @@ class Worker:
         self.logs = LogDelivery(ports)
         self.recovery = Recovery(ports, node, self.table, self.leases, self.delivery, reporter)
         finish = Finish(ports, node, self.leases, execution, reporter, self.delivery)
-        run_task = RunTask(ports, self.table, self.leases, Announcer(ports, node, self.link.up), finish)
+        run_task = RunTask(ports, self.table, self.leases, Announcer(ports, node, self.leases, self.link.up), finish)
         self._dispatcher = Dispatcher(node, self.table, run_task, self.recovery.suspect, ports.metrics)
         self.loops = Loops(ports.runtime)
 

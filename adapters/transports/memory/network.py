@@ -74,8 +74,8 @@ class MemoryNetwork:
             return got
 
     def message(self, connection: Connection, data: bytes) -> None:
-        """Send one message. What is lost on the way is lost silently, as on a real socket."""
-        self._travel()
+        """Send one message. What is lost on the way is lost silently, as on a real socket, and like there nothing
+        holds a message back that the sender has let go, not even the sender's freezing."""
         if not self.conditions.up:
             return
         with self.guard:
