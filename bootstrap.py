@@ -82,7 +82,11 @@ def make_registry(
     """All runners by category, and a text for each plug-in that could not be loaded."""
     from adapters.config.plugins import load_plugins
     from adapters.runners.command import CommandRunner, ProcessOptions
+    from adapters.runners.approval import ApprovalRunner
     from adapters.runners.guard import CommandGuard
+    from adapters.runners.http import HttpRunner
+    from adapters.runners.message import MessageRunner
+    from adapters.runners.script import ScriptRunner
     from domain.runner import RunnerRegistry
 
     execution = loaded.settings.execution
@@ -91,6 +95,11 @@ def make_registry(
     registry = RunnerRegistry()
     for category in ("command", "default"):
         registry.register(category, lambda: CommandRunner(processes, options, guard))
+    runners = loaded.settings.runners
+    registry.register("script", lambda: ScriptRunner(processes, options, runners.script_dirs))
+    registry.register("http", lambda: HttpRunner(runners.http_public_only))
+    registry.register("message", lambda: MessageRunner(runners.ca_file))
+    registry.register("approval", ApprovalRunner)
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 
 

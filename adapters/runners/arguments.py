@@ -1,0 +1,100 @@
+"""Decoding of the ``args`` of runners: one JSON object into a dataclass, as lenient and as strict as tasks rely on.
+
+Keys match exactly, else without regard to case; unknown keys are ignored; null leaves the default; the last of two
+equal keys counts. A wrong type is an error for the whole task: no text is taken for a number or a flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from domain.errors import InvalidTask
+
+T = TypeVar("T")
+WORDS = {str: "a string", int: "a whole number", bool: "true or false"}
+NAME = re.compile(r"\$\{([a-zA-Z0-9_]+)\}")
+
+
+def decode(args: str, model: type[T]) -> T:
+    """Raises InvalidTask naming the key and what was expected."""
+    document = load(args)
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise InvalidTask("args must be one JSON object")
+    hints = typing.get_type_hints(model)
+    lowered = {key.lower(): value for key, value in document.items()}
+    values = {}
+    for field in dataclasses.fields(model):  # type: ignore[arg-type]
+        value = document[field.name] if field.name in document else lowered.get(field.name.lower())
+        if value is not None:
+            values[field.name] = _typed(field.name, value, hints[field.name])
+    return model(**values)
+
+
+def load(text: str) -> Any:
+    """Strict JSON: no NaN, no trailing text, no raw control characters. Lone surrogates become U+FFFD."""
+    if not text.strip():
+        raise InvalidTask("args is empty: it must be one JSON object")
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidTask(f"args is not JSON: {error}") from None
+    return _repaired(value)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _repaired(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_repaired(item) for item in value]
+    if isinstance(value, dict):
+        return {_repaired(key): _repaired(item) for key, item in value.items()}
+    return value
+
+
+def _typed(key: str, value: Any, wanted: Any) -> Any:
+    if wanted is Any:
+        return value
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (types.UnionType, typing.Union):
+        return _typed(key, value, next(kind for kind in inner if kind is not type(None)))
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            raise InvalidTask(f"{key} must be a list")
+        return origin(_typed(f"{key}[{at}]", item, inner[0]) for at, item in enumerate(value))
+    if origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            raise InvalidTask(f"{key} must be an object")
+        return {name: _typed(f"{key}.{name}", item, inner[1]) for name, item in value.items()}
+    if type(value) is not wanted:
+        raise InvalidTask(f"{key} must be {WORDS[wanted]}, not {_name(value)}")
+    return value
+
+
+def _name(value: Any) -> str:
+    return {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "a list"}.get(
+        type(value), "an object"
+    )
+
+
+def substitute(text: str, environment: Mapping[str, str]) -> str:
+    """``${NAME}`` from the task's environment, once through; unknown names stay as they are."""
+    return NAME.sub(lambda match: environment.get(match.group(1), match.group()), text)
+
+
+def need(value: str, key: str) -> str:
+    """The value, or InvalidTask where it is blank."""
+    if not value.strip():
+        raise InvalidTask(f"{key} is missing")
+    return value

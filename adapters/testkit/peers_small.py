@@ -1,0 +1,137 @@
+"""Small real-socket peers for tests: an HTTP server by script, an SMTP server that keeps what it gets."""
+
+from __future__ import annotations
+
+import http.server
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+
+class Served:
+    """A server on a free loopback port for the time of a ``with`` block."""
+
+    def __init__(self, handler: Any, tls: ssl.SSLContext | None = None) -> None:
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler, bind_and_activate=True)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+Respond = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
+
+
+def http_peer(respond: Respond, tls: ssl.SSLContext | None = None) -> Served:
+    """``respond(request, body)`` writes the answer."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            respond(self, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _any  # noqa: N815 - the library's names
+
+        def log_message(self, *_: Any) -> None: ...
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except (ConnectionError, ssl.SSLError):
+                pass  # the client went away: that is what the test is about
+
+    return Served(Handler, tls)
+
+
+def answer(request: http.server.BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+    request.send_response(status)
+    for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        request.send_header(name.replace("_", "-"), value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+class MailBox:
+    """An SMTP server that takes every mail; with ``tls`` it offers STARTTLS. ``silent``: it never says a word."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None, silent: bool = False, refuse: str = "") -> None:
+        self.mails: list[tuple[list[str], str]] = []
+        self.encrypted: list[bool] = []
+        self.released = threading.Event()
+        box = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                if silent:
+                    box.released.wait(20)
+                    return
+                try:
+                    box._talk(self, tls, refuse)
+                except (ConnectionError, ssl.SSLError, ValueError):
+                    pass
+
+        self.server = Served(Handler)
+
+    def _talk(self, peer: Any, tls: ssl.SSLContext | None, refuse: str) -> None:
+        sock, file = peer.request, peer.request.makefile("rb")
+        opened = [file]
+        recipients: list[str] = []
+        secure = False
+
+        def say(text: str) -> None:
+            sock.sendall(text.encode() + b"\r\n")
+
+        try:
+            say("220 here")
+            while line := file.readline():
+                verb = line.decode().strip().upper()
+                if verb.startswith("EHLO"):
+                    say("250-here")
+                    say("250 STARTTLS" if tls and not secure else "250 AUTH PLAIN")
+                elif verb == "STARTTLS" and tls:
+                    say("220 go")
+                    sock = tls.wrap_socket(sock, server_side=True)
+                    file, secure = sock.makefile("rb"), True
+                    opened += [sock, file]
+                elif verb.startswith("AUTH"):
+                    say("235 ok")
+                elif verb.startswith("RCPT"):
+                    if refuse and refuse.upper() in verb:
+                        say("550 no such user")
+                    else:
+                        recipients.append(line.decode().split("<")[1].split(">")[0])
+                        say("250 ok")
+                elif verb == "DATA":
+                    say("354 go on")
+                    text = b""
+                    while (part := file.readline()) not in (b".\r\n", b""):
+                        text += part
+                    self.mails.append((recipients, text.decode()))
+                    self.encrypted.append(secure)
+                    recipients = []
+                    say("250 taken")
+                elif verb == "QUIT":
+                    say("221 bye")
+                    return
+                else:
+                    say("250 ok")
+        finally:
+            for one in reversed(opened):
+                one.close()

@@ -1,0 +1,519 @@
+"""script, http, message, approval: real interpreters, real sockets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from adapters.process.supervisor import Supervisor
+from adapters.runners.approval import ApprovalRunner
+from adapters.runners.http import Forbidden, HttpRunner, check_address, safe_url
+from adapters.runners.message import MessageRunner
+from adapters.runners.script import ScriptRunner
+from adapters.testkit.peers_small import MailBox, answer, http_peer
+from domain.errors import InvalidTask, NotFound
+from domain.result import EndReason, Result
+from domain.runner import Approval, Credential, ExecutionContext, Runner
+from domain.status import Status
+
+
+class Keys:
+    """Credentials by id."""
+
+    def __init__(self, **known: tuple[str, Mapping[str, Any]]) -> None:
+        self._known = known
+
+    def credential(self, credential_id: str) -> Credential:
+        if credential_id not in self._known:
+            raise NotFound(f"credential {credential_id} is unknown")
+        category, value = self._known[credential_id]
+        return Credential(credential_id, category, f"{credential_id}-name", value)
+
+
+def execute(
+    runner: Runner, context: ExecutionContext | None = None, timeout: float | None = None, **args: Any
+) -> Result:
+    runner.parse_args("", json.dumps(args))
+    runner.set_timeout(timeout)
+    try:
+        return runner.execute(context)
+    finally:
+        runner.cleanup()
+
+
+def stopped_after(runner: Runner, seconds: float, run: Callable[[], Result]) -> tuple[Result, float]:
+    timer = threading.Timer(seconds, runner.stop)
+    timer.start()
+    began = time.monotonic()
+    result = run()
+    spent = time.monotonic() - began
+    timer.join()
+    return result, spent
+
+
+@pytest.fixture
+def processes() -> Iterator[Supervisor]:
+    made = Supervisor()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return context, str(path)
+
+
+# -- script
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [("Python", "import sys; print(sys.argv[1])"), ("js", "console.log(process.argv[2])"), ("sh", 'echo "$1"')],
+)
+def test_a_script_of_each_language_runs_with_its_arguments(processes: Supervisor, language: str, code: str) -> None:
+    if language == "js" and shutil.which("node") is None:
+        pytest.skip("node is not installed: `make peers` (nodejs) enables this test")
+    result = execute(ScriptRunner(processes), language=language, type="inline", code=code, args=["a b ${X}"])
+    assert (result.status, result.output) == (Status.SUCCESS, "a b ${X}\n")
+
+
+def test_a_failing_script_keeps_its_output_its_code_and_its_streams_apart(processes: Supervisor) -> None:  # S2, S3
+    code = "import sys; print('{\"a\": 1}'); print('warning', file=sys.stderr); sys.exit(4)"
+    result = execute(ScriptRunner(processes), language="python", type="inline", code=code)
+    assert (result.status, result.exit_code, json.loads(result.output)) == (Status.FAILED, 4, {"a": 1})
+    assert "warning" in result.execute_log
+
+
+def test_names_are_replaced_in_arguments_and_not_in_code(processes: Supervisor) -> None:
+    context = ExecutionContext(environment={"X": "value"})
+    result = execute(
+        ScriptRunner(processes), context, language="sh", type="inline", code='echo "$1 ${X}"', args=["${X}"]
+    )
+    assert result.output == "value value\n"
+
+
+def test_files_run_only_below_allowed_directories(processes: Supervisor, tmp_path: Path) -> None:  # S5
+    allowed, evil = tmp_path / "allow", tmp_path / "allow-evil"
+    for directory in (allowed, evil):
+        directory.mkdir()
+        (directory / "x.sh").write_text("echo ran")
+    (allowed / "link.sh").symlink_to(evil / "x.sh")
+
+    def run(path: Path) -> Result:
+        return execute(
+            ScriptRunner(processes, directories=[str(allowed), ""]), language="sh", type="file", file=str(path)
+        )
+
+    assert run(allowed / "x.sh").output == "ran\n"
+    for bad in (evil / "x.sh", allowed / "link.sh", allowed / ".." / "allow-evil" / "x.sh", allowed / "missing.sh"):
+        result = run(bad)
+        assert (result.status, result.end_reason) == (Status.ERROR, EndReason.INVALID_TASK)
+        assert "ALLOWED_SCRIPT_DIRS" in result.error
+
+
+def test_an_inline_script_is_private_and_gone_afterwards(processes: Supervisor) -> None:  # S6
+    code = "import os,sys; s=os.stat(sys.argv[0]); print(oct(s.st_mode & 0o777), sys.argv[0])"
+    result = execute(ScriptRunner(processes), language="python", type="inline", code=code)
+    mode, path = result.output.split()
+    assert mode == "0o600"
+    assert not Path(path).parent.exists()
+
+
+def test_a_stopped_script_is_stopped_with_all_it_started(processes: Supervisor) -> None:  # S4, S8
+    runner = ScriptRunner(processes)
+    result, spent = stopped_after(
+        runner, 0.2, lambda: execute(runner, language="sh", type="inline", code="sleep 300 & sleep 300")
+    )
+    assert (result.status, spent < 2) == (Status.STOPPED, True)
+    late = execute(ScriptRunner(processes), timeout=0.2, language="sh", type="inline", code="sleep 4; echo x")
+    assert late.status is Status.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "args", [{"language": "ruby", "type": "inline", "code": "x"}, {"language": "sh", "type": "other"},
+             {"language": "sh", "type": "inline"}, {"language": "sh", "type": "file"},
+             {"language": "sh", "type": "inline", "code": "x" * 10_241}],
+)  # fmt: skip
+def test_a_wrong_script_is_refused(args: dict[str, str]) -> None:
+    with pytest.raises(InvalidTask):
+        ScriptRunner().parse_args("", json.dumps(args))
+
+
+def test_null_args_crash_nothing() -> None:  # S1
+    with pytest.raises(InvalidTask):
+        ScriptRunner().parse_args("", "null")
+
+
+# -- http
+
+
+def echo(request: Any, body: bytes) -> None:
+    document = {
+        "method": request.command,
+        "path": request.path,
+        "body": body.decode(),
+        "headers": dict(request.headers),
+    }
+    answer(request, 200, json.dumps(document).encode(), Content_Type="application/json")
+
+
+def test_a_request_says_what_the_task_says() -> None:
+    with http_peer(echo) as peer:
+        result = execute(
+            HttpRunner(),
+            ExecutionContext(environment={"WHO": "ada"}),
+            url=f"http://127.0.0.1:{peer.port}/x?b=2&a=1",
+            method="post",
+            headers={"X-Who": "${WHO}"},
+            query={"a": "9", "z": "${WHO}"},
+            body={"n": 9007199254740993, "who": "${WHO}"},
+        )
+    seen = json.loads(result.output)
+    assert (result.status, result.exit_code, seen["status_code"]) == (Status.SUCCESS, 200, 200)
+    assert seen["path"] == "/x?a=1&a=9&b=2&z=ada"
+    assert json.loads(seen["body"]) == {"n": 9007199254740993, "who": "ada"}
+    assert (seen["headers"]["X-Who"], seen["headers"]["Content-Type"]) == ("ada", "application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+def test_each_method_is_sent(method: str) -> None:
+    with http_peer(echo) as peer:
+        assert execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", method=method).status is Status.SUCCESS
+
+
+def test_an_unexpected_status_fails_and_the_answer_is_kept() -> None:  # H9
+    with http_peer(lambda request, _: answer(request, 503, b"the reason")) as peer:
+        url = f"http://127.0.0.1:{peer.port}/"
+        result = execute(HttpRunner(), url=url)
+        assert (result.status, result.exit_code) == (Status.FAILED, 503)
+        assert json.loads(result.output)["message"] == "the reason"
+        assert execute(HttpRunner(), url=url, expected_status=[503]).status is Status.SUCCESS
+        assert execute(HttpRunner(), url=url, expected_status=[200]).status is Status.FAILED
+
+
+def test_redirects_are_followed_counted_and_switched_off() -> None:  # H6
+    def respond(request: Any, _: bytes) -> None:
+        if request.path == "/loop":
+            answer(request, 302, Location="/loop")
+        elif request.path == "/go":
+            answer(request, 302, Location="/end")
+        else:
+            answer(request, 200, request.command.encode())
+
+    with http_peer(respond) as peer:
+        base = f"http://127.0.0.1:{peer.port}"
+        assert json.loads(execute(HttpRunner(), url=f"{base}/go", method="POST").output)["message"] == "GET"
+        assert execute(HttpRunner(), url=f"{base}/loop", max_redirects=3).status is Status.FAILED
+        assert execute(HttpRunner(), url=f"{base}/go", follow_redirects=False, expected_status=[302]).exit_code == 302
+
+
+def test_credentials_stay_with_their_host() -> None:  # H10, G69
+    keys = Keys(basic=("username_password", {"username": "u", "password": "p"}), token=("api_token", {"token": "t0k"}))
+    with http_peer(echo) as target:
+        other = f"http://localhost:{target.port}/there"
+        with http_peer(lambda request, _: answer(request, 307, Location=other)) as first:
+            result = execute(
+                HttpRunner(),
+                ExecutionContext(credentials=keys),
+                url=f"http://127.0.0.1:{first.port}/",
+                credential_id="token",
+            )
+            assert "Authorization" not in json.loads(result.output)["headers"]
+        for identity, header in (("basic", "Basic dTpw"), ("token", "Bearer t0k")):
+            result = execute(
+                HttpRunner(),
+                ExecutionContext(credentials=keys),
+                url=f"http://127.0.0.1:{target.port}/",
+                credential_id=identity,
+            )
+            assert json.loads(result.output)["headers"]["Authorization"] == header
+
+
+def test_tls_is_verified_unless_said_otherwise(authority: tuple[ssl.SSLContext, str]) -> None:  # G68
+    context, ca_file = authority
+    with http_peer(echo, context) as peer:
+        url = f"https://127.0.0.1:{peer.port}/"
+        refused = execute(HttpRunner(), url=url)
+        assert refused.status is Status.FAILED
+        assert "TLS" in refused.error
+        assert execute(HttpRunner(), url=url, ca_file=ca_file).status is Status.SUCCESS
+        assert execute(HttpRunner(), url=url, verify_tls=False).status is Status.SUCCESS
+
+
+def test_an_answer_is_bounded_after_unpacking() -> None:  # G74, H2
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    with http_peer(lambda request, _: answer(request, 200, bomb, Content_Encoding="gzip")) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", max_response_bytes=10_000)
+    assert len(result.output) < 100_000
+
+
+@pytest.mark.parametrize("how", ["never", "drip"])
+def test_a_peer_that_never_ends_its_answer_is_left_at_stop_and_time_out(how: str) -> None:  # H1
+    released = threading.Event()
+
+    def respond(request: Any, _: bytes) -> None:
+        if how == "drip":
+            request.send_response(200)
+            request.end_headers()
+            while not released.wait(0.05):
+                request.wfile.write(b"x")
+        released.wait(20)
+
+    with http_peer(respond) as peer:
+        url = f"http://127.0.0.1:{peer.port}/"
+        runner = HttpRunner()
+        result, spent = stopped_after(runner, 0.3, lambda: execute(runner, url=url))
+        assert (result.status, spent < 1.3) == (Status.STOPPED, True)
+        began = time.monotonic()
+        assert execute(HttpRunner(), timeout=0.5, url=url).status is Status.TIMEOUT
+        assert time.monotonic() - began < 1.5
+        released.set()
+
+
+def test_a_failed_request_is_tried_again_only_when_asked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/?key=hunter2"
+    result = execute(HttpRunner(), url=url)
+    assert (result.status, result.exit_code) == (Status.FAILED, -1)
+    assert "hunter2" not in result.error + result.execute_log  # H4
+    logs: list[bytes] = []
+    execute(HttpRunner(), ExecutionContext(log=logs.append), url=url, retries=1)
+    assert sum(b"trying again" in line for line in logs) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fd00:ec2::254",
+        "fe80::1%eth0",
+        "100.100.100.200",
+        "2002:a9fe:a9fe::",
+    ],
+)
+def test_metadata_services_are_not_asked(text: str) -> None:  # G73, H7
+    with pytest.raises(Forbidden):
+        check_address(text, public_only=False)
+
+
+def test_only_public_addresses_where_that_is_wanted() -> None:
+    check_address("127.0.0.1", public_only=False)
+    for text in ("127.0.0.1", "10.0.0.1", "0.0.0.0", "::1", "::ffff:10.0.0.1"):
+        with pytest.raises(Forbidden):
+            check_address(text, public_only=True)
+    runner = HttpRunner(public_only=True)
+    assert "not a public one" in execute(runner, url="http://2130706433:1/").error  # 127.0.0.1 as one number
+
+
+def test_a_shown_url_holds_no_secret() -> None:
+    assert safe_url("https://u:p@[::1]:8/x?token=abc&a=") == "https://[::1]:8/x?token=***&a=***"
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"url": "ftp://x"}, {"url": "http://x", "method": "BREW"}, {"url": "http://x", "retries": -1}]
+)
+def test_a_wrong_request_is_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        HttpRunner().parse_args("", json.dumps(args))
+
+
+def test_a_header_with_a_line_break_is_refused() -> None:
+    result = execute(HttpRunner(), url="http://127.0.0.1:1/", headers={"X": "a\r\nY: b"})
+    assert result.end_reason is EndReason.INVALID_TASK
+
+
+# -- message
+
+
+def mail(port: int, **more: Any) -> Keys:
+    value = {"smtp_host": "127.0.0.1", "smtp_port": str(port), "username": "me@here.org", "password": "hunter2"} | more
+    return Keys(mail=("email", value))
+
+
+MAIL: dict[str, Any] = {
+    "type": "email",
+    "credential_id": "mail",
+    "subject": "Grüße",
+    "content": "Hallo",
+    "to": ["a@b.org"],
+}
+
+
+def test_a_mail_goes_out_encrypted_with_all_its_parts(authority: tuple[ssl.SSLContext, str]) -> None:  # M2, M5
+    box = MailBox(authority[0])
+    with box.server as server:
+        context = ExecutionContext(credentials=mail(server.port, from_name="Cron"))
+        more = {"cc": ["c@b.org"], "bcc": ["d@b.org"], "attachments": [{"name": "n.txt", "content": "attached"}]}
+        result = execute(MessageRunner(ca_file=authority[1]), context, **MAIL, **more)
+    assert result.status is Status.SUCCESS, result.error
+    recipients, text = box.mails[0]
+    assert (recipients, box.encrypted) == (["a@b.org", "c@b.org", "d@b.org"], [True])
+    assert "Cc: c@b.org" in text
+    assert "d@b.org" not in text
+    assert "n.txt" in text
+
+
+def test_without_verified_encryption_no_mail_and_no_password_goes_out(authority: tuple[ssl.SSLContext, str]) -> None:
+    for box, expected in ((MailBox(), "STARTTLS"), (MailBox(authority[0]), "TLS")):
+        with box.server as server:
+            result = execute(MessageRunner(), ExecutionContext(credentials=mail(server.port)), **MAIL)
+        assert result.status is Status.FAILED
+        assert expected in result.error
+        assert box.mails == []
+
+
+def test_a_recipient_that_is_refused_is_a_failure() -> None:
+    box = MailBox(refuse="x@b.org")
+    with box.server as server:
+        context = ExecutionContext(credentials=mail(server.port, use_tls=False, password=""))
+        result = execute(MessageRunner(), context, **MAIL | {"to": ["a@b.org", "x@b.org"]})
+    assert result.status is Status.FAILED
+    assert "x@b.org" in result.error
+
+
+def test_a_mail_server_that_says_nothing_is_left_at_stop_and_time_out() -> None:  # M3, M6
+    box = MailBox(silent=True)
+    with box.server as server:
+        context = ExecutionContext(credentials=mail(server.port))
+        runner = MessageRunner()
+        result, spent = stopped_after(runner, 0.2, lambda: execute(runner, context, **MAIL))
+        assert (result.status, spent < 1.2) == (Status.STOPPED, True)
+        assert execute(MessageRunner(), context, timeout=0.3, **MAIL).status is Status.TIMEOUT
+        box.released.set()
+
+
+CHAT: dict[str, Any] = {"credential_id": "hook", "content": "up", "at_user_ids": ["u1", "<x>"], "at_mobiles": ["1"]}
+GOOD = {
+    "wechat_work_bot": {"errcode": 0},
+    "dingtalk_bot": {"errcode": 0},
+    "feishu_bot": {"code": 0},
+    "slack": {},
+    "webhook": {},
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_chat_message_is_sent_and_its_answer_is_checked(kind: str) -> None:  # M7, M9
+    seen: list[dict[str, Any]] = []
+
+    def respond(request: Any, body: bytes) -> None:
+        seen.append({"path": request.path, "body": json.loads(body)})
+        answer(request, 200, json.dumps(GOOD[kind]).encode())
+
+    with http_peer(respond) as peer:
+        value = {"webhook": f"http://127.0.0.1:{peer.port}/hook?key=hunter2", "secret": "s3cret-sign"}
+        context = ExecutionContext(credentials=Keys(hook=("webhook", value)))
+        assert execute(MessageRunner(), context, type=kind, **CHAT).status is Status.SUCCESS
+    text = json.dumps(seen)
+    assert "up" in text
+    assert "<x>" not in text or kind in ("wechat_work_bot", "dingtalk_bot")
+    assert ("sign" in text) == (kind in ("feishu_bot", "dingtalk_bot"))
+
+
+@pytest.mark.parametrize("kind", ["wechat_work_bot", "feishu_bot", "dingtalk_bot", "slack"])
+def test_a_refusal_fails_and_shows_no_secret(kind: str) -> None:  # M4
+    status = 500 if kind == "slack" else 200
+    with http_peer(lambda request, _: answer(request, status, b'{"errcode": 93000, "code": 19001}')) as peer:
+        value = {"webhook": f"http://127.0.0.1:{peer.port}/hook?key=hunter2"}
+        result = execute(
+            MessageRunner(), ExecutionContext(credentials=Keys(hook=("webhook", value))), type=kind, **CHAT
+        )
+    assert result.status is Status.FAILED
+    assert "hunter2" not in repr(result)
+
+
+def test_wechat_work_tells_who_was_missed() -> None:
+    def respond(request: Any, _: bytes) -> None:
+        token = {"errcode": 0, "access_token": "t"}
+        sent = {"errcode": 0, "invaliduser": "bob"}
+        answer(request, 200, json.dumps(token if "gettoken" in request.path else sent).encode())
+
+    with http_peer(respond) as peer:
+        value = {"corp_id": "corp-id-123", "corp_secret": "hunter2", "agent_id": "7"}
+        result = execute(
+            MessageRunner(wechat=f"http://127.0.0.1:{peer.port}"),
+            ExecutionContext(credentials=Keys(w=("wechat_work", value))),
+            type="wechat_work", credential_id="w", content="hi", to_user="bob|eve",
+        )  # fmt: skip
+    assert result.status is Status.FAILED
+    assert "bob" in result.error
+
+
+def test_a_credential_of_another_kind_or_an_unknown_one_fails() -> None:
+    keys = Keys(hook=("email", {"webhook": "x"}))
+    wrong = execute(MessageRunner(), ExecutionContext(credentials=keys), type="slack", **CHAT)
+    assert "wants category webhook" in wrong.error
+    unknown = execute(MessageRunner(), ExecutionContext(credentials=keys), type="slack", credential_id="c", content="x")
+    assert "unknown" in unknown.error
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"type": "pigeon", "credential_id": "c", "content": "x"}, MAIL | {"to": []}, MAIL | {"subject": ""},
+             {"type": "wechat_work", "credential_id": "c", "content": "x"}],
+)  # fmt: skip
+def test_a_wrong_message_is_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        MessageRunner().parse_args("", json.dumps(args))
+
+
+# -- approval
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.asked: list[Approval] = []
+        self.withdrawn: list[str] = []
+        self.on_create: Callable[[], None] = lambda: None
+
+    def create_approval(self, task_id: str, approval: Approval) -> str:
+        self.asked.append(approval)
+        self.on_create()
+        return "a1"
+
+    def cancel_approval(self, approval_id: str) -> None:
+        self.withdrawn.append(approval_id)
+
+
+def test_an_approval_leaves_its_task_running() -> None:
+    desk = Desk()
+    result = execute(ApprovalRunner(), ExecutionContext(approvals=desk), title="Release?", user_ids=["u"], timeout=60)
+    assert (result.status, json.loads(result.output)["approval_id"]) == (Status.RUNNING, "a1")
+    assert (desk.asked[0].timeout, desk.asked[0].context) == (60, "{}")
+
+
+def test_a_stop_while_asking_withdraws_the_question() -> None:  # A2
+    desk, runner = Desk(), ApprovalRunner()
+    desk.on_create = runner.stop
+    result = execute(runner, ExecutionContext(approvals=desk), title="Release?", user_ids=["u"])
+    assert (result.status, desk.withdrawn) == (Status.STOPPED, ["a1"])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"title": "x"},
+        {"title": "x", "user_ids": ["u"], "context": {}},
+        {"title": "x", "user_ids": ["u"], "metadata": "{"},
+    ],
+)
+def test_a_wrong_approval_is_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        ApprovalRunner().parse_args("", json.dumps(args))
