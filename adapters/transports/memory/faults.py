@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 # How a call goes wrong. "lost" applies the request and loses the answer; "refuse" answers without applying;
-# "discard" takes a message and forgets it; "drop" closes the connection instead.
-LOST, REFUSE, DISCARD, DROP, GARBAGE = "lost", "refuse", "discard", "drop", "garbage"
+# "discard" takes a message and forgets it; "drop" closes the connection instead; "slow" is late, but good.
+LOST, REFUSE, DISCARD, DROP, GARBAGE, SLOW = "lost", "refuse", "discard", "drop", "garbage", "slow"
 
 
 @dataclass(frozen=True, slots=True)

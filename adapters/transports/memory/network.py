@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.transports.memory.faults import DISCARD, GARBAGE, LOST, Fault
-from adapters.transports.memory.requests import answer
+from adapters.transports.memory.controls import ServerControls
+from adapters.transports.memory.faults import DISCARD, GARBAGE, LOST, SLOW, Fault
+from adapters.transports.memory.requests import answer, call_name
 from adapters.transports.memory.server import Connection, Reply, ServerModel
 from application.ports import Runtime
 from domain.errors import ConnectionLost, Unavailable
@@ -46,10 +47,11 @@ class MemoryNetwork:
         self._travel()
         if not self.conditions.up:
             self._wait_out(began, timeout)
-        name = "/".join(part for part in path.split("/") if part and "-" not in part)
         with self.guard:
-            fault = self.model.faults.next(f"{name} {path} {query.get('key', '')}".strip())
-            reply = None if fault and fault.kind not in (LOST, GARBAGE) else self._answer(method, path, query, body)
+            fault = self.model.faults.next(call_name(path, query))
+            reply = (
+                None if fault and fault.kind not in (LOST, GARBAGE, SLOW) else self._answer(method, path, query, body)
+            )
         if fault is not None:
             self._suffer(fault, began, timeout)
         self._travel()
@@ -120,23 +122,22 @@ class MemoryNetwork:
             self._never.wait(min(fault.delay, timeout))
         if fault.kind in (LOST, DISCARD):
             self._wait_out(began, timeout)
-        raise Unavailable(f"the server answered {fault.status}")
+        if fault.kind != SLOW:
+            raise Unavailable(f"the server answered {fault.status}")
 
     def _wait_out(self, began: float, timeout: float) -> None:
         self._never.wait(max(0.0, timeout - (self.runtime.now() - began)))
         raise Unavailable("no answer in time")
 
 
-class MemoryServer:
+class MemoryServer(ServerControls):
     """A ServerModel that lives: its clock is the runtime's, its broadcasts go out by themselves.
 
     For tests and for programs that embed a worker. ``start`` and ``close`` bracket its life.
     """
 
     def __init__(self, runtime: Runtime, token: str = "memory") -> None:  # noqa: S107 - it guards nothing
-        self.runtime = runtime
-        self.guard = threading.RLock()
-        self.model = ServerModel(lambda: runtime.wall().timestamp(), token)
+        super().__init__(runtime, token)
         self._closing = runtime.event()
         self._changed = runtime.event()
         self._thread: Any = None
@@ -152,38 +153,6 @@ class MemoryServer:
     def way(self, runtime: Runtime | None = None) -> MemoryNetwork:
         """A new way to this server, for one worker."""
         return MemoryNetwork(runtime or self.runtime, self.model, self.guard, self.model.token)
-
-    def add_task(self, **fields: Any) -> str:
-        with self.guard:
-            return self.model.add_task(**fields)
-
-    def offer(self, *task_ids: str) -> None:
-        """Broadcast tasks now instead of at the next three-second tick."""
-        with self.guard:
-            for task_id in task_ids:
-                self.model.broadcast(task_id)
-
-    def stop_task(self, task_id: str, force: bool = False) -> int:
-        with self.guard:
-            return self.model.stop(task_id, force)[0]
-
-    def task(self, task_id: str) -> dict[str, Any]:
-        with self.guard:
-            return dict(self.model.tasks[task_id])
-
-    def log(self, task_id: str) -> str:
-        with self.guard:
-            return self.model.logs.get(task_id, "")
-
-    def wait_for(self, task_id: str, *statuses: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Block until the task has one of ``statuses`` and return it. Raises TimeoutError."""
-        deadline = self.runtime.now() + timeout
-        pause = self.runtime.event()
-        while (row := self.task(task_id))["status"] not in statuses:
-            if self.runtime.now() > deadline:
-                raise TimeoutError(f"task {task_id} is {row['status']}, not {' or '.join(statuses)}")
-            pause.wait(0.01)
-        return row
 
     def _live(self) -> None:
         while not self._closing.wait(0.05):

@@ -12,6 +12,12 @@ NOT_FOUND: Reply = (404, {"code": 404, "message": "记录不存在"})
 BAD: Reply = (400, {"code": 400, "message": "请求参数错误"})
 
 
+def call_name(path: str, query: dict[str, str]) -> str:
+    """What a Fault's pattern is matched with: the endpoint without ids, the whole path, the lock's key."""
+    name = "/".join(part for part in path.split("/") if part and "-" not in part)
+    return f"{name} {path} {query.get('key', '')}".strip()
+
+
 def answer(model: ServerModel, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Reply:
     """``path`` without ``/api/v1``; ``token`` is the Authorization header's value."""
     if not token:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.transports.memory.faults import DISCARD, Faults
+from adapters.transports.memory.faults import DISCARD, DROP, Faults
 from adapters.transports.memory.history import History, Record
 from adapters.transports.memory.locks import LockTable
 from adapters.transports.memory.splitter import ServerSplitter
@@ -196,7 +196,7 @@ class ServerModel:
         if action == "regist_worker":
             self._register(connection, str(event.get("worker_id")), data)
         elif action == "task_update":
-            self._update(str(event.get("worker_id")), str(event.get("task_id")), data)
+            self._update(connection, str(event.get("worker_id")), str(event.get("task_id")), data)
 
     def _register(self, connection: Connection, worker_id: str, data: Row) -> None:
         name = data.get("name") or ""
@@ -217,10 +217,12 @@ class ServerModel:
         connection.tasks = tuple(metadata.get("tasks") or ())
         self._note("registered", worker=worker_id)
 
-    def _update(self, worker_id: str, task_id: str, data: Row) -> None:
+    def _update(self, connection: Connection, worker_id: str, task_id: str, data: Row) -> None:
         row = self.tasks.get(task_id)
         fault = self.faults.next(f"update {data.get('status', '-')} {task_id}")
-        if row is None or (fault is not None and fault.kind == DISCARD):
+        if fault is not None and fault.kind == DROP:
+            self.disconnect(connection)
+        if row is None or (fault is not None and fault.kind in (DISCARD, DROP)):
             self._note("update lost", task_id, worker_id, {"status": data.get("status")})
             return
         before = row["status"]
