@@ -81,8 +81,8 @@ def make_registry(
 ) -> tuple[RunnerRegistry, list[str]]:
     """All runners by category, and a text for each plug-in that could not be loaded."""
     from adapters.config.plugins import load_plugins
-    from adapters.runners.command import CommandRunner, ProcessOptions
     from adapters.runners.approval import ApprovalRunner
+    from adapters.runners.command import CommandRunner, ProcessOptions
     from adapters.runners.guard import CommandGuard
     from adapters.runners.http import HttpRunner
     from adapters.runners.message import MessageRunner
@@ -205,9 +205,6 @@ def assemble(
     stack.callback(StateLock(state_dir).release)
     identity_id = worker_id(state_dir, settings.worker.id)
     name = settings.worker.name or default_name(identity_id)
-    identity = Identity(
-        identity_id, name, settings.worker.description, settings.worker.working_dir, tuple(settings.worker.tasks)
-    )
     token = token_provider(loaded)
 
     def redacted_token() -> str:
@@ -227,6 +224,11 @@ def assemble(
     processes = Supervisor(observer)
     stack.callback(processes.close)
     registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
+    known = set(registry.list())
+    tasks = tuple(category for category in settings.worker.tasks if category in known)
+    if missing := [category for category in settings.worker.tasks if category not in known]:
+        problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
+    identity = Identity(identity_id, name, settings.worker.description, settings.worker.working_dir, tasks)
     credentials = RedactedCredentials(outside.coordination, redactor)
     contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination)
     limits = make_limits(loaded)

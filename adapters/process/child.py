@@ -33,6 +33,7 @@ class Loop(Protocol):
     def forget(self, descriptor: int) -> None: ...
     def strays(self, child: Child) -> list[tree.Proc]: ...
     def memory_killed(self) -> bool: ...
+    def flooded(self) -> None: ...
     def finished(self, child: Child) -> None: ...
 
 
@@ -73,6 +74,8 @@ class Child:
         if not data:
             self._close(descriptor)
             return
+        if len(data) == READ:
+            self._loop.flooded()
         memory, lines = self._streams[descriptor]
         memory.feed(data)
         lines.feed(data)

@@ -24,6 +24,7 @@ from domain.runner import CancelRequest, CancelToken, Urgency
 
 log = logging.getLogger("worker.process")
 
+NAP = 0.004  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -53,6 +54,7 @@ class Supervisor:
         self._wake = -1
         self._closing = False
         self._oom_kills = 0
+        self._flooded = False
 
     # -- any thread --------------------------------------------------------------------------------------------------
 
@@ -156,6 +158,10 @@ class Supervisor:
                     self._safely(handler)
             while self._inbox:
                 self._safely(self._inbox.popleft())
+            if self._flooded:
+                # A child that prints without end is read in portions, not as fast as two cores can copy (G37).
+                self._flooded = False
+                time.sleep(NAP)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 self._safely(heapq.heappop(self._timers)[2])
@@ -203,6 +209,10 @@ class Supervisor:
             self._children.pop(child.pid, None)
         for owners in self._strangers.values():
             owners.discard(child.pid)
+
+    def flooded(self) -> None:
+        """A child filled its pipe: read on after a nap."""
+        self._flooded = True
 
     def memory_killed(self) -> bool:
         """True if the kernel's out-of-memory killer was at work since the last look."""
