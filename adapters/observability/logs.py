@@ -7,12 +7,15 @@ import logging
 import logging.handlers
 import os
 import re
+import stat
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 from adapters.observability.redact import Redactor
+from domain.errors import ConfigError
 
 # Control characters, line separators, bidirectional overrides: they could forge or hide lines.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -36,7 +39,10 @@ class _Formatter(logging.Formatter):
 
     def parts(self, record: logging.LogRecord) -> tuple[str, str]:
         """Message and traceback, both without secrets."""
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception as error:  # noqa: BLE001 - logging would print the bare arguments to standard error
+            message = f"{record.msg} (cannot be formatted: {type(error).__name__})"
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         return self._redactor.text(message), self._redactor.text(trace)
 
@@ -49,6 +55,7 @@ class TextFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message, trace = self.parts(record)
         task, name = getattr(record, "task", ""), getattr(record, "task_name", "")
+        name = self._redactor.text(str(name))
         who = f" [{inert(name)[:60]} {task[:8]}]" if name else f" [{task[:8]}]" if task else ""
         stamp = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         line = f"{stamp} {record.levelname:<5}{who} {inert(message)}"
@@ -75,6 +82,19 @@ class JsonFormatter(_Formatter):
         return json.dumps(document, ensure_ascii=True)
 
 
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """Every file it opens, also after a rotation, is the worker's alone (G66)."""
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fchmod(descriptor, 0o600)
+            return descriptor
+
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors="backslashreplace", opener=opener)  # type: ignore[return-value]
+
+
 def set_up(
     redactor: Redactor,
     level: str = "INFO",
@@ -84,7 +104,7 @@ def set_up(
     stream: TextIO | None = None,
 ) -> None:
     """Send the ``worker`` loggers to ``stream`` (standard error) and to ``file``, which is rotated at ``rotate[0]``
-    megabytes with ``rotate[1]`` old files kept. Call it again to change that."""
+    megabytes with ``rotate[1]`` old files kept. Call it again to change that. Raises ConfigError."""
     for number, name in ((30, "WARN"), (50, "FATAL")):
         logging.addLevelName(number, name)
     out = stream or sys.stderr
@@ -94,9 +114,11 @@ def set_up(
     handler.setFormatter(TextFormatter(redactor, colour) if text else JsonFormatter(redactor))
     handlers = [handler]
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rotating = logging.handlers.RotatingFileHandler(file, maxBytes=rotate[0] << 20, backupCount=rotate[1])
-        os.chmod(file, 0o600)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            rotating = _PrivateFile(file, maxBytes=rotate[0] << 20, backupCount=rotate[1], encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"log.file: {file} cannot be written: {error.strerror}") from None
         rotating.setFormatter(TextFormatter(redactor, False) if form == "text" else JsonFormatter(redactor))
         handlers.append(rotating)
     root = logging.getLogger("worker")

@@ -6,94 +6,135 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from domain.runner import Credential, CredentialSource
 
 LEAST = 6  # shorter values would blank innocent text
 MASK = b"***"
+_ESCAPE = re.compile("%[0-9A-F]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """All forms of the secrets known at one moment. Never changed, only replaced: readers need no lock."""
+
+    forms: tuple[bytes, ...] = ()  # the longest first, so that a secret hides another that begins it
+    pattern: re.Pattern[bytes] | None = None
+    heads: re.Pattern[bytes] | None = None  # where a form could begin
+    longest: int = 0
+
+    @classmethod
+    def of(cls, found: Iterable[bytes]) -> _Known:
+        ordered = tuple(sorted(found, key=len, reverse=True))
+        heads = {form[:LEAST] for form in ordered}
+        return cls(ordered, _either(ordered), re.compile(b"(?=%s)" % _either(heads).pattern), len(ordered[0]))
+
+    def sub(self, data: bytes) -> bytes:
+        return data if self.pattern is None else self.pattern.sub(MASK, data)
+
+    def unfinished(self, data: bytes) -> int:
+        """Where at the end of ``data`` the earliest secret begins that more data could complete; else its length."""
+        if self.heads is None:
+            return len(data)
+        first = max(0, len(data) - self.longest + 1)
+        short = max(first, len(data) - LEAST + 1)  # from here on not even the head of a form fits
+        starts = (match.start() for match in self.heads.finditer(data, first))
+        for start in chain(starts, range(short, len(data))):
+            rest = data[start:]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self.forms):
+                return start
+        return len(data)
 
 
 class Redactor:
-    """Holds the secrets known so far. ``add`` at any time; what was added counts from the next piece of text on."""
+    """Holds the secrets known so far. ``add`` at any time; what was added counts from the next piece of text on.
+
+    Any thread may call any method.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._forms: set[bytes] = set()
-        self._pattern: re.Pattern[bytes] | None = None
-        self.longest = 0
+        self._values: set[str] = set()
+        self._known = _Known()
+
+    @property
+    def known(self) -> _Known:
+        return self._known
 
     def add(self, *values: str) -> None:
         """Never show these values again. Those shorter than six characters are left out."""
         with self._guard:
-            for value in values:
-                if len(value) >= LEAST:
-                    self._forms |= forms(value)
-            ordered = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
-            self.longest = len(ordered[0]) if ordered else 0
+            fresh = {value for value in values if len(value) >= LEAST} - self._values
+            if fresh:
+                self._values |= fresh
+                self._known = _Known.of({*self._known.forms, *(form for value in fresh for form in forms(value))})
 
     def text(self, text: str) -> str:
-        pattern = self._pattern
-        if pattern is None:
+        known = self._known
+        if known.pattern is None:
             return text
-        return pattern.sub(MASK, text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return known.sub(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def stream(self) -> StreamRedactor:
         return StreamRedactor(self)
 
-    def sub(self, data: bytes) -> bytes:
-        pattern = self._pattern
-        return data if pattern is None else pattern.sub(MASK, data)
-
-    def held_back(self, data: bytes) -> int:
-        """How many bytes at the end may be the beginning of a secret."""
-        if not self.longest:
-            return 0
-        window = data[-(self.longest - 1) :] if self.longest > 1 else b""
-        for start in range(len(window)):
-            rest = window[start:]
-            if any(form.startswith(rest) for form in self._forms):
-                return len(rest)
-        return 0
-
 
 class StreamRedactor:
-    """One stream: no piece that goes out holds a secret, wherever the stream was cut."""
+    """One stream: no piece that goes out holds a secret, wherever the stream was cut. One thread."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._rest = b""
 
     def feed(self, data: bytes) -> bytes:
-        if not self._redactor.longest:
-            return data
-        whole = self._redactor.sub(self._rest + data)
-        keep = self._redactor.held_back(whole)
-        self._rest = whole[len(whole) - keep :]
-        return whole[: len(whole) - keep]
+        known = self._redactor.known
+        whole = self._rest + data if self._rest else data
+        if known.pattern is None:
+            return whole
+        cut = known.unfinished(whole)
+        out: list[bytes] = []
+        at = 0
+        for match in known.pattern.finditer(whole):
+            if match.start() >= cut:
+                break
+            out += (whole[at : match.start()], MASK)
+            at = match.end()
+        cut = max(at, cut)
+        self._rest = whole[cut:]
+        out.append(whole[at:cut])
+        return b"".join(out)
 
     def flush(self) -> bytes:
-        rest, self._rest = self._redactor.sub(self._rest), b""
+        rest, self._rest = self._redactor.known.sub(self._rest), b""
         return rest
 
 
+def _either(literals: Iterable[bytes]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, literals)))
+
+
 def forms(value: str) -> set[bytes]:
-    """A value raw, as JSON, URL-encoded, and in base64 at each of its three alignments."""
+    """A value raw, as JSON, URL-encoded, in hexadecimal, and in base64 at each of its three alignments."""
     raw = value.encode("utf-8", "surrogatepass")
     found = {
         raw,
         json.dumps(value)[1:-1].encode(),
-        json.dumps(value, ensure_ascii=False)[1:-1].encode("utf-8", "replace"),
+        json.dumps(value, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"),
     }
-    found |= {quote(raw, safe="").encode(), quote_plus(raw).encode(), raw.hex().encode()}
-    found |= {line.encode() for line in value.splitlines() if len(line) >= LEAST}
+    for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
+        found |= {encoded.encode(), _ESCAPE.sub(lambda match: match.group().lower(), encoded).encode()}
+    found |= {raw.hex().encode(), raw.hex().upper().encode()}
+    found |= {line.encode("utf-8", "surrogatepass") for line in value.splitlines() if len(line) >= LEAST}
     for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + raw)
-        # The characters that also depend on neighbouring bytes are left out.
-        start = (0, 2, 3)[shift]
-        end = len(encoded) - (0, 4, 4)[(len(raw) + shift) % 3 and 1]
-        found.add(encoded[start:end])
+        # Only the characters that no neighbouring byte has a part in.
+        first, last = (0, 2, 3)[shift], 8 * (shift + len(raw)) // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(b"\0" * shift + raw)[first:last])
     return {form for form in found if len(form) >= LEAST}
 
 
@@ -107,7 +148,16 @@ class RedactedCredentials:
     def credential(self, credential_id: str) -> Credential:
         found = self._source.credential(credential_id)
         harmless = {"username", "smtp_host", "url"}
-        self._redactor.add(
-            *(value for key, value in found.value.items() if isinstance(value, str) and key not in harmless)
-        )
+        for key, value in found.value.items():
+            if key not in harmless:
+                self._redactor.add(*_texts(value))
         return found
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text and number in a value, however deep."""
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in _texts(inner)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]

@@ -6,6 +6,9 @@ import base64
 import io
 import json
 import logging
+import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from adapters.observability.logs import inert, set_up
 from adapters.observability.metrics import MemoryMetrics
 from adapters.observability.redact import RedactedCredentials, Redactor
+from domain.errors import ConfigError
 from domain.runner import Credential
 
 SECRETS = st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6, max_size=20), max_size=4)
@@ -61,6 +65,69 @@ def test_a_secret_is_known_in_all_the_forms_it_travels_in() -> None:
     for prefix in ("", "a", "ab"):
         encoded = base64.b64encode(f'{prefix}p"ss/wörd+1'.encode()).decode()
         assert redactor.text(encoded).count("***") == 1
+
+
+@given(
+    st.binary(max_size=4), st.text(st.characters(codec="ascii", min_codepoint=33), min_size=6), st.binary(max_size=4)
+)
+def test_base64_gives_away_no_byte_of_a_secret(before: bytes, secret: str, after: bytes) -> None:  # G65
+    redactor = Redactor()
+    redactor.add(secret)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        left = redactor.text(encode(before + secret.encode() + after).decode()).rstrip("=")
+        # The mask covers all characters but those that also hold bits of a neighbour.
+        assert "***" in left
+        assert len(left) - 3 <= (8 * len(before) + 5) // 6 + (8 * len(after) + 5) // 6 + 2
+
+
+@given(st.integers(0, 20), st.booleans())
+def test_a_secret_that_begins_a_longer_one_does_not_show_the_rest(at: int, bytewise: bool) -> None:  # G65
+    redactor = Redactor()
+    redactor.add("secret", "secret-and-much-more")
+    data, stream = b"x secret-and-much-more y", redactor.stream()
+    pieces = [data[i : i + 1] for i in range(len(data))] if bytewise else [data[:at], data[at:]]
+    assert b"".join(stream.feed(piece) for piece in pieces) + stream.flush() == b"x *** y"
+
+
+def test_secrets_may_be_added_while_streams_run() -> None:
+    redactor = Redactor()
+    redactor.add(*(f"secret-value-{number}" for number in range(50)))
+    stream, ended = redactor.stream(), threading.Event()
+
+    def add() -> None:
+        for number in range(30):
+            redactor.add(f"another-{number}")
+        ended.set()
+
+    adder = threading.Thread(target=add)
+    adder.start()
+    while not ended.is_set():
+        stream.feed(b"some text secr")
+    adder.join()
+    assert stream.feed(b" another-29 ").endswith(b"*** ")
+
+
+def test_a_long_key_costs_little_for_each_line() -> None:  # G65
+    redactor = Redactor()
+    redactor.add("\n".join(base64.b64encode(bytes([number]) * 48).decode() for number in range(40)))
+    stream, data = redactor.stream(), b"an ordinary line of output, nothing special in it\n" * 1000
+    stream.feed(data)
+    started = time.process_time()
+    for at in range(0, len(data), 50):
+        stream.feed(data[at : at + 50])
+    assert time.process_time() - started < 1
+
+
+def test_secrets_inside_structures_of_a_credential_are_known() -> None:
+    class Source:
+        def credential(self, credential_id: str) -> Credential:
+            return Credential(
+                credential_id, "other", "n", {"keys": [{"deep": "deep-secret"}], "pin": 12345678, "on": True}
+            )
+
+    redactor = Redactor()
+    RedactedCredentials(Source(), redactor).credential("c")
+    assert redactor.text("deep-secret 12345678 True") == "*** *** True"
 
 
 def test_credentials_are_known_before_they_are_used() -> None:
@@ -122,3 +189,39 @@ def test_counters_count() -> None:
     metrics.count("a", 2)
     metrics.gauge("g", 1.5)
     assert metrics.snapshot() == {"a": 3, "g": 1.5}
+
+
+def test_a_line_that_cannot_be_formatted_is_still_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    redactor, out = Redactor(), io.StringIO()
+    redactor.add("hunter2-token")
+    set_up(redactor, "INFO", "json", stream=out)
+    logging.getLogger("worker").info("%d seconds", "hunter2-token")
+    assert "cannot be formatted: TypeError" in json.loads(out.getvalue())["message"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_task_s_name_is_redacted_in_text_too() -> None:  # G63
+    redactor, out = Redactor(), io.StringIO()
+    redactor.add("hunter2-token")
+    set_up(redactor, "INFO", "text", stream=out)
+    logging.getLogger("worker").info("x", extra={"task": "12345678", "task_name": "job hunter2-token"})
+    assert "hunter2" not in out.getvalue()
+
+
+def test_a_rotated_file_is_private_too(tmp_path: Path) -> None:  # G66
+    file = tmp_path / "worker.log"
+    former = os.umask(0)
+    try:
+        set_up(Redactor(), "INFO", "json", file, (1, 2), stream=io.StringIO())
+        for _ in range(6):
+            logging.getLogger("worker").info("x" * 300_000)
+    finally:
+        os.umask(former)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_log_file_that_cannot_be_written_is_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"log\.file"):
+        set_up(Redactor(), file=tmp_path / "file" / "below.log", stream=io.StringIO())
