@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -68,15 +69,22 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, identity: str) -> None:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(json.dumps({"id": identity}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        # A name of its own: in a container every life has the same process id, also the one that was cut off here.
+        descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # 0600
+        try:
+            with open(descriptor, "w") as file:
+                file.write(json.dumps({"id": identity}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+        except OSError:
+            os.unlink(fresh)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ConfigError(f"{path}: the worker's identity cannot be kept there: {error.strerror}") from None

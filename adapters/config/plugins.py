@@ -30,7 +30,7 @@ def _register(
         factory = load()
         if not isinstance(factory(), Runner):
             raise TypeError("what it makes is not a Runner: see docs/writing-a-runner.md")
-    except Exception as error:  # noqa: BLE001 - anything may go wrong in somebody else's module
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - anything may go wrong in somebody else's module
         problems.append(f"the runner for {category!r} ({origin}) cannot be loaded: {type(error).__name__}: {error}")
         return
     registry.register(category, factory)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, StringConstraints
 
 from adapters.wire.framing import SEPARATOR
 
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 30, allow_inf_nan=False)]
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)", re.ASCII)
+
+
+def _duration(value: Any) -> Any:
+    """``"90s"`` as people write it; anything else is left for the type to judge."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * UNITS[match[2]] if match else value
+
+
+def _http(address: str) -> str:
+    """The link is an upgraded HTTP connection: ws:// and http:// name the same server."""
+    scheme, mark, rest = address.rstrip("/").partition("://")
+    return {"ws": "http", "wss": "https"}.get(scheme.lower(), scheme) + mark + rest
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=86_400 * 30, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 CATEGORIES = [
@@ -36,7 +53,9 @@ class Tls(Section):
 
 
 class Server(Section):
-    api_url: Text = Field("", description="address of the API server, with or without /api/v1; empty: no server")
+    api_url: Annotated[Text, AfterValidator(_http)] = Field(
+        "", description="address of the API server, with or without /api/v1; empty: no server"
+    )
     auth_token: Text = Field("", description="API key")
     auth_token_file: Text = Field("", description="file that holds the API key; read anew when it changes")
     allow_plain_http: bool = Field(False, description="send the key over http:// to another host than this one")
@@ -69,7 +88,13 @@ class Log(Section):
 
 class Execution(Section):
     grace: Seconds = Field(10.0, description="seconds between TERM and KILL")
-    default_timeout: float = Field(0.0, ge=0, description="seconds for tasks that name none; 0: the category's own")
+    default_timeout: Annotated[float, BeforeValidator(_duration)] = Field(
+        0.0,
+        ge=0,
+        le=86_400 * 365,
+        allow_inf_nan=False,
+        description="seconds for tasks that name none; 0: the category's own",
+    )
     drain: Seconds = Field(60.0, description="seconds that running tasks get when the worker is to end")
     lease_ttl: Seconds = Field(60.0, ge=10, le=3600, description="seconds a task's lock lasts without renewal")
     output_limit: int = Field(60_000, ge=1_000, le=65_000, description="bytes of output reported for later tasks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -76,7 +77,8 @@ def from_text(key: str, text: str) -> Any:
     if kind == "list":
         return [item.strip() for item in text.split(SEPARATORS.get(key, ",")) if item.strip()]
     if kind == "number" and re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return float(text) if "." in text else int(text)
+        with contextlib.suppress(ValueError):  # thousands of digits
+            return float(text) if "." in text else int(text)
     if kind == "bool" and text.lower() in ("true", "false", "1", "0", "yes", "no"):
         return text.lower() in ("true", "1", "yes")
     if key == "log.level":
@@ -112,14 +114,32 @@ def from_file(path: Path) -> Values:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text") from None
     try:
-        document = json.loads(tolerant(text))
+        document = json.loads(tolerant(text), object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except _Twice as error:
+        raise ConfigError(f"{path}: the key {error} stands twice in one object; keep one of them") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply for settings") from None
+    except ValueError:
+        raise ConfigError(f"{path}: holds a number of more digits than any setting has") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold one JSON object")
     if is_flat(document):
         document = nested(document)
     return dict(flatten(document, str(path)))
+
+
+class _Twice(Exception):
+    """A key that stands twice: one of the values would be lost without a word."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(repr(next(name for name in names if names.count(name) > 1)))
+    return document
 
 
 def is_flat(document: Mapping[str, Any]) -> bool:
@@ -139,7 +159,7 @@ def flatten(document: Mapping[str, Any], source: str, prefix: str = "") -> list[
     found: list[tuple[str, Value]] = []
     for name, value in document.items():
         key = prefix + name
-        if isinstance(value, dict) and key != "runners.plugins":
+        if isinstance(value, dict) and value and key != "runners.plugins":
             found += flatten(value, source, f"{key}.")
         elif value is not None:
             raw = level_name(value) if key == "log.level" and isinstance(value, str) else value

@@ -95,6 +95,41 @@ def test_variables_are_read_in_their_own_type(tmp_path: Path, name: str, text: s
     assert found == value
 
 
+@pytest.mark.parametrize(("text", "seconds"), [('"90s"', 90), ('"1.5m"', 90), ('"500ms"', 0.5), ("7", 7), ("0.5", 0.5)])
+def test_durations_are_seconds_or_have_a_unit(tmp_path: Path, text: str, seconds: float) -> None:
+    loaded = load_text(tmp_path, f'{{"execution": {{"grace": {text}, "default_timeout": {text}}}}}')
+    assert loaded.settings.execution.grace == loaded.settings.execution.default_timeout == seconds
+
+
+def test_a_duration_in_a_variable_may_have_a_unit_too(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "{}", WEBSOCKET_PING_INTERVAL="30s").settings.websocket.ping_interval == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("wss://x/api/v1/", "https://x/api/v1"), ("ws://localhost:1", "http://localhost:1"), ("https://x/", "https://x")],
+)
+def test_the_address_may_be_that_of_the_websocket(tmp_path: Path, text: str, address: str) -> None:
+    assert load_text(tmp_path, "{}", API_URL=text, API_KEY="k-value").settings.server.api_url == address
+
+
+def test_thousands_of_digits_in_a_variable_are_a_mistake_not_a_crash(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="environment WORKER_CONCURRENCY"):
+        load_text(tmp_path, "{}", WORKER_CONCURRENCY="9" * 5000)
+
+
+def test_a_misspelt_variable_without_a_value_is_not_set(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "{}", WORKER_NAMES="").settings.worker.name == ""
+
+
+def test_a_later_key_wins_over_an_earlier_key_file_and_the_other_way_round(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("file-token")
+    by_file = '{"server": {"api_url": "https://x", "auth_token_file": "token"}}'
+    by_value = '{"server": {"api_url": "https://x", "auth_token": "value-token"}}'
+    assert token_provider(load_text(tmp_path, by_file, API_KEY="later-token"))() == "later-token"
+    assert token_provider(load_text(tmp_path, by_value, API_AUTH_TOKEN_FILE="token"))() == "file-token"
+
+
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
     assert load_text(tmp_path, "{}", WORKER_NAME="", API_URL=" ").settings.chosen_transport == "local"
 
@@ -113,6 +148,17 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
         ('{"websocket": {"message_separator": "--"}}', ["websocket.message_separator", "223399AABB2233CC"]),
         ('{\n  "worker": oops}', ["line 2, column 13"]),
         ("[]", ["one JSON object"]),
+        ("[" * 100_000, ["nested too deeply"]),
+        ('{"worker": {"concurrency": %s}}' % ("9" * 5000), ["more digits"]),
+        ('{"worker": {"name": "a"}, "worker": {}}', ["'worker' stands twice"]),
+        ('{"wroker": {}}', ["wroker: unknown key; did you mean worker?"]),
+        ('{"execution": {"default_timeout": 1e999}}', ["execution.default_timeout", "finite"]),
+        ('{"execution": {"grace": "20 weeks"}}', ["execution.grace", "valid number"]),
+        ('{"server": {"api_url": "ftp://x", "auth_token": "t0ken-value"}}', ["server.api_url", "https://host:port"]),
+        ('{"server": {"api_url": "http://x", "auth_token": "t0ken-value"}}', ["server.allow_plain_http"]),
+        ('{"server": {"api_url": "https://x", "auth_token": "t0ken-value", "proxy": "socks://p"}}', ["server.proxy"]),
+        ('{"server": {"api_url": "https://x", "auth_token_file": "none"}}', ["server.auth_token_file", "No such file"]),
+        ('{"server": {"auth_token": "t0ken-value", "auth_token_file": "x"}}', ["leave one of them out"]),
     ],
 )
 def test_a_mistake_names_source_key_and_remedy(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -190,6 +236,31 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:  # G
     assert token() == "second-token"
 
 
+@pytest.mark.parametrize("between", ["", None])
+def test_while_a_token_file_is_replaced_the_last_key_counts(tmp_path: Path, between: str | None) -> None:  # G56
+    file = tmp_path / "token"
+    file.write_text("first-token\n")
+    token = token_provider(load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token_file": "token"}}'))
+    assert token() == "first-token"
+    if between is None:
+        file.unlink()
+    else:
+        file.write_text(between)
+    assert token() == "first-token"
+    file.write_text("second-token")
+    assert token() == "second-token"
+
+
+def test_a_first_start_cut_off_with_the_same_process_id_does_not_bar_the_next(tmp_path: Path) -> None:
+    (tmp_path / f"identity.json.{os.getpid()}").touch()
+    assert worker_id(tmp_path, "") == worker_id(tmp_path, "")
+
+
+def test_an_identity_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be kept"):
+        worker_id(tmp_path / "gone", "")
+
+
 def test_an_identity_is_made_once_and_kept(tmp_path: Path) -> None:
     first = worker_id(tmp_path, "")
     assert worker_id(tmp_path, "") == first
@@ -234,6 +305,14 @@ def test_local_credentials_come_from_a_private_file_or_a_variable(tmp_path: Path
     path.chmod(0o644)
     with pytest.raises(Refused, match="chmod 600"):
         source.credential("db")
+
+
+def test_a_plug_in_that_ends_the_program_is_only_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plug_in_that_exits.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    problems = load_plugins(RunnerRegistry(), {"x": "plug_in_that_exits:Y"})
+    assert len(problems) == 1
+    assert "SystemExit: 3" in problems[0]
 
 
 def test_a_broken_plug_in_is_told_and_leaves_the_others_alone() -> None:
