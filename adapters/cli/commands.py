@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import click
 
+from adapters.cli import execute
+from adapters.cli.execute import Task, assignment
 from domain.errors import ConfigError, WorkerError
 from domain.result import Result
-from domain.runner import Runner
+
+__all__ = ["Program", "Task", "build", "main"]
 
 EXAMPLES = """
 \b
@@ -42,20 +44,6 @@ class Program:
     execute: Callable[[Any, Task], Result]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One task from the command line. ``running`` is told the runner, so that a signal can stop it."""
-
-    category: str
-    command: str
-    args: str
-    timeout: float | None
-    environment: Mapping[str, str]
-    directory: str
-    running: Callable[[Runner], None]
-    log: Callable[[bytes], None]
-
-
 def build(program: Program) -> click.Group:
     """The whole command line over one program."""
 
@@ -66,17 +54,21 @@ def build(program: Program) -> click.Group:
     @click.pass_context
     def cli(context: click.Context, config: str | None, assignments: tuple[str, ...]) -> None:
         """Worker node of a distributed scheduled-task system. Without a command it runs the worker."""
-        context.obj = lambda: program.load(config, dict(_assignment(text) for text in assignments))
+        given = dict(assignment(text) for text in assignments)
+        context.obj = lambda more={}: program.load(config, given | more)
         if context.invoked_subcommand is None:
             context.exit(program.run(context.obj()))
 
     @cli.command()
+    @click.option("--name", metavar="NAME", help="short for --set worker.name=NAME")
+    @click.option("--log-level", metavar="LEVEL", help="short for --set log.level=LEVEL")
     @click.pass_context
-    def run(context: click.Context) -> None:
+    def run(context: click.Context, /, name: str | None, log_level: str | None) -> None:
         """Run the worker until SIGTERM or Ctrl-C."""
-        context.exit(program.run(context.obj()))
+        named = {"worker.name": name, "log.level": log_level}
+        context.exit(program.run(context.obj({key: text for key, text in named.items() if text is not None})))
 
-    cli.add_command(_exec_command(program))
+    cli.add_command(execute.command(program.execute))
 
     @cli.command()
     @click.pass_obj
@@ -117,79 +109,6 @@ def build(program: Program) -> click.Group:
     return cli
 
 
-def _exec_command(program: Program) -> click.Command:
-    @click.command(
-        "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-        short_help="Run one task here and now, with its exit code.",
-    )  # fmt: skip
-    @click.option("--timeout", type=click.FloatRange(min=0.001), help="limit in seconds")
-    @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="add to the task's environment")
-    @click.option("--dir", "directory", default="", metavar="DIR", help="work there")
-    @click.option("--json", "as_json", is_flag=True, help="print the result as JSON instead of nothing")
-    @click.argument("category")
-    @click.argument("command")
-    @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-    @click.pass_context
-    def execute(context: click.Context, /, category: str, command: str, args: tuple[str, ...], **options: Any) -> None:
-        """Run one task: CATEGORY COMMAND [ARGS]. Output is live; Ctrl-C stops the task, a second one kills it.
-
-        For runners that take a JSON object, COMMAND may be that object.
-        """
-        loaded = context.obj()
-        if category not in ("command", "default", "") and command.lstrip().startswith("{") and not args:
-            command, args = category, (command,)
-
-        def log(data: bytes) -> None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-
-        result = program.execute(
-            loaded,
-            Task(
-                category=category,
-                command=command,
-                args=" ".join(args),
-                timeout=options["timeout"],
-                environment=dict(_assignment(text) for text in options["variables"]),
-                directory=options["directory"],
-                running=_stop_on_signals,
-                log=(lambda _: None) if options["as_json"] else log,
-            ),
-        )
-        if options["as_json"]:
-            click.echo(json.dumps(_document(result), ensure_ascii=False))
-        elif result.error:
-            click.echo(result.error.splitlines()[0], err=True)
-        ok = result.status == "success"
-        context.exit(0 if ok else result.exit_code if 0 < result.exit_code < 256 else 1)
-
-    return execute
-
-
-def _document(result: Result) -> dict[str, Any]:
-    return {
-        "status": result.status.value,
-        "end_reason": result.end_reason.value,
-        "exit_code": result.exit_code,
-        "output": result.output,
-        "error": result.error,
-        "duration_ms": result.duration,
-    }
-
-
-def _stop_on_signals(runner: Runner) -> None:
-    import signal
-
-    seen: list[int] = []
-
-    def handle(number: int, _: Any) -> None:
-        seen.append(number)
-        runner.stop() if len(seen) == 1 else runner.kill()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-
-
 def _completion_command(cli: click.Group) -> click.Command:
     @click.command("completion")
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -202,13 +121,6 @@ def _completion_command(cli: click.Group) -> click.Command:
         click.echo(maker(cli, {}, "cronjob-worker", "_CRONJOB_WORKER_COMPLETE").source())
 
     return completion
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
-    return name, value
 
 
 def main(program: Program, argv: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,6 +55,54 @@ def test_ctrl_c_stops_what_exec_runs(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=15)
     assert "stopped" in errors
     assert process.returncode != 0
+
+
+def test_several_arguments_of_exec_stay_words(tmp_path: Path) -> None:
+    done = run("exec", "command", "printf %s,", "a  b", "$HOME", "-n", "it's", cwd=tmp_path)
+    assert done.stdout == "a  b,$HOME,-n,it's,"
+    assert run("exec", "command", "echo", "one | tr o 0", cwd=tmp_path).stdout == "0ne\n"
+
+
+def test_a_reader_that_goes_away_ends_exec(tmp_path: Path) -> None:
+    process = subprocess.Popen([*PROGRAM, "exec", "command", "yes"], cwd=tmp_path, env=environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "y\n"
+    process.stdout.close()
+    assert process.wait(15) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_a_second_ctrl_c_kills_what_exec_runs(tmp_path: Path) -> None:
+    stubborn = "trap '' INT TERM; echo up; while :; do sleep 0.1; done"
+    process = subprocess.Popen(
+        [*PROGRAM, "--set", "execution.grace=600", "exec", "command", stubborn],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    deadline = time.monotonic() + 15
+    while process.poll() is None:  # two signals may arrive as one: it takes as many as it takes
+        assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.3)
+    process.communicate()
+    assert process.returncode != 0
+
+
+def test_run_has_short_forms_for_name_and_level(tmp_path: Path) -> None:
+    done = run("run", "--log-level", "loud", "--name", "n" * 99, cwd=tmp_path)
+    assert done.returncode == 78
+    assert {"command line: log.level", "command line: worker.name"} <= {
+        ": ".join(line.split(": ")[:2]) for line in done.stderr.splitlines()
+    }
 
 
 def test_help_version_runners_and_completion(tmp_path: Path) -> None:
