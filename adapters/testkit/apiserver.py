@@ -10,7 +10,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -20,10 +20,10 @@ from adapters.testkit.event_stream import EventStream
 from adapters.transports.memory.controls import ServerControls
 from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, Fault
 from adapters.transports.memory.requests import answer, call_name
-from adapters.transports.memory.server import Connection, Reply
+from adapters.transports.memory.server import PING_DEADLINE, Connection, Reply
+from adapters.transports.memory.tasks import parse
 
 PREFIX = "/api/v1"
-PING_DEADLINE = 60.0  # seconds, from the first ping on
 TICK = 0.05
 _ROUTES = frozenset({"lock", "task", "tasklog", "category", "credentials", "approvals", "worker", "ws"})
 
@@ -31,7 +31,9 @@ _ROUTES = frozenset({"lock", "task", "tasklog", "category", "credentials", "appr
 class SimulatedServer(ServerControls):
     """A server in one background thread; a context manager. Every method may be called from any thread.
 
-    ``ping_deadline`` is in seconds. Leaving the context closes every socket within a second.
+    ``ping_deadline`` is in seconds, counted from the first ping on. A client that does not read delays nobody: each
+    connection has its own writer, and what finds its queue full is dropped, as by the real server. Leaving the
+    context closes every socket within a second.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class SimulatedServer(ServerControls):
     ) -> None:
         super().__init__(ThreadRuntime(), token)
         self.port = port
-        self.ping_deadline = ping_deadline
+        self.model.ping_deadline = ping_deadline
         self._ssl = ssl_context
         self._loop: asyncio.AbstractEventLoop
         self._runner: web.ServerRunner
@@ -51,6 +53,7 @@ class SimulatedServer(ServerControls):
         self._closing: asyncio.Event
         self._flowing: asyncio.Event
         self._thread: threading.Thread | None = None
+        self._appending: dict[str, web.BaseRequest] = {}
 
     @property
     def url(self) -> str:
@@ -86,6 +89,11 @@ class SimulatedServer(ServerControls):
 
     def resume(self) -> None:
         self._run(self._return())
+
+    @property
+    def appends_in_flight(self) -> int:
+        """How many requests to append to a log are being answered."""
+        return len(self._appending)
 
     async def _reset(self) -> None:
         server = self._runner.server
@@ -144,12 +152,36 @@ class SimulatedServer(ServerControls):
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         await self._flowing.wait()
+        if request.method == "GET" and request.path == "/health":  # at the root, without a key (protocol 6.10)
+            with self.guard:
+                return _reply(self.model.health())
         path = request.path.removeprefix(PREFIX)
         parts = path.split("/")
         if not request.path.startswith(f"{PREFIX}/") or "//" in path or parts[1] not in _ROUTES:
             return _not_found()
         if path.endswith("/") == (parts[1] == "lock"):  # the other form is right (protocol 1.4)
             return _redirect(request)
+        with self._in_flight(request, path):
+            return await self._exchange(request, path, parts[1])
+
+    @contextlib.contextmanager
+    def _in_flight(self, request: web.BaseRequest, path: str) -> Iterator[None]:
+        """Notes two appends to one log at a time: the real server would lose text (protocol 6.5)."""
+        if not path.endswith("/append/"):
+            yield
+            return
+        other = self._appending.get(path)
+        if other is not None and other.transport is not None and not other.transport.is_closing():
+            with self.guard:
+                self.model.note("append overlap", path.split("/")[2])
+        self._appending[path] = request
+        try:
+            yield
+        finally:
+            if self._appending.get(path) is request:
+                del self._appending[path]
+
+    async def _exchange(self, request: web.BaseRequest, path: str, route: str) -> web.StreamResponse:
         query = dict(request.query)
         with self.guard:
             fault = self.model.faults.next(call_name(path, query))
@@ -159,7 +191,7 @@ class SimulatedServer(ServerControls):
                 return _reply((fault.status, {"code": fault.status, "message": "scripted"}))
             if fault.kind in (DISCARD, DROP):
                 return _hang_up(request)
-        if parts[1] == "ws":
+        if route == "ws":
             return await self._upgrade(request, query, fault)
         reply = self._answer(request, path, query, await request.read())
         if fault is not None and fault.kind == LOST:
@@ -172,7 +204,7 @@ class SimulatedServer(ServerControls):
         body: Any = None
         if data:
             try:
-                body = json.loads(data) if request.content_type == "application/json" else None
+                body = parse(data) if request.content_type == "application/json" else None
             except ValueError:
                 body = None
             if not isinstance(body, dict):  # another content type is read as a form without our fields
@@ -198,7 +230,7 @@ class SimulatedServer(ServerControls):
             if not stream.can_prepare(request):  # the lock is used up all the same (protocol 2.2)
                 return web.Response(status=400, text='Bad Request\n{"code":500,"message":"upgrade"}')
             await stream.prepare(request)
-            await EventStream(self.model, self.guard, stream, self._flowing, self.ping_deadline).carry(connection)
+            await EventStream(self.model, self.guard, stream, self._flowing).carry(connection)
         finally:
             with self.guard:
                 connection.wake = lambda: None

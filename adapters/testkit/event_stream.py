@@ -13,8 +13,7 @@ from adapters.transports.memory.server import Connection, ServerModel
 class EventStream:
     """Carries a model's connection over a prepared WebSocket until either of them ends.
 
-    ``flowing`` unset makes it a black hole. ``ping_deadline``: seconds without a ping after which it ends, counted
-    from the first one.
+    ``flowing`` unset makes it a black hole. The model ends a connection whose pings stay out, without a close frame.
     """
 
     def __init__(
@@ -23,13 +22,11 @@ class EventStream:
         guard: threading.RLock,
         socket: web.WebSocketResponse,
         flowing: asyncio.Event,
-        ping_deadline: float,
     ) -> None:
         self._model = model
         self._guard = guard
         self._socket = socket
         self._flowing = flowing
-        self._ping_deadline = ping_deadline
 
     async def carry(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -63,19 +60,14 @@ class EventStream:
 
     async def _read(self, connection: Connection) -> None:
         """One message after the other, so that a pong tells that all before it was processed (protocol 2.7)."""
-        deadline: float | None = None
         while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await self._socket.receive()
-            except TimeoutError:
-                return
+            message = await self._socket.receive()
             await self._flowing.wait()
             if message.type is WSMsgType.PING:
                 with self._guard:
-                    self._model.ping(connection)
-                await self._socket.pong(message.data)
-                deadline = asyncio.get_running_loop().time() + self._ping_deadline
+                    pong = self._model.ping(connection)
+                if pong:
+                    await self._socket.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 data = message.data.encode() if isinstance(message.data, str) else message.data
                 with self._guard:

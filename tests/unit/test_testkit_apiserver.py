@@ -387,6 +387,38 @@ def test_an_update_may_cost_the_connection(server: SimulatedServer) -> None:
     assert server.task(task_id)["status"] == "pending"
 
 
+def test_a_pong_may_stay_out(server: SimulatedServer) -> None:
+    with Worker(server, "w1") as worker:
+        server.model.faults.add(Fault("ping *", DISCARD))
+        worker.socket.ping("b")
+        eventually(lambda: len(server.model.history.of("ping")) == 2)
+        worker.socket.settimeout(0.1)
+        with pytest.raises(websocket.WebSocketTimeoutException):
+            worker.socket.recv_data(control_frame=True)
+
+
+def test_two_appends_to_one_log_at_a_time_are_noted(server: SimulatedServer) -> None:
+    """Protocol 6.5: the real server would lose text."""
+    server.model.faults.add(Fault("tasklog/append *", SLOW, nth=1, delay=0.3))
+    path = f"/tasklog/{server.add_task()}/append/"
+    first = threading.Thread(target=lambda: call(server, "POST", path, AUTH | JSON, b'{"content": "a"}'))
+    first.start()
+    eventually(lambda: bool(server.appends_in_flight))
+    call(server, "POST", path, AUTH | JSON, b'{"content": "b"}')
+    first.join(5)
+    assert len(server.model.history.of("append overlap")) == 1
+
+
+def test_health_needs_no_key_and_tells_who_is_connected(server: SimulatedServer) -> None:
+    """Protocol 6.10."""
+    with Worker(server, "w1") as worker:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        client.request("GET", "/health")
+        document = json.loads(client.getresponse().read())
+        client.close()
+    assert list(document["components"]["websocket"]["details"]["workers"].values()) == [worker.id]
+
+
 def test_a_paused_server_refuses_and_comes_back_at_the_same_port(server: SimulatedServer) -> None:
     task_id = server.add_task()
     server.pause()

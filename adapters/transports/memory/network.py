@@ -40,9 +40,22 @@ class MemoryNetwork:
         self.faults_met = 0
         self.token = token
         self._never = runtime.event()
+        self._appending: set[str] = set()
 
     def request(self, method: str, path: str, query: dict[str, str], body: Any, timeout: float) -> Reply:
         """One HTTP exchange. Raises Unavailable, after ``timeout`` seconds where no answer comes."""
+        if not path.endswith("/append/"):
+            return self._exchange(method, path, query, body, timeout)
+        with self.guard:
+            if path in self._appending:  # the server's read and write of a log are not one step (protocol 6.5)
+                self.model.note("append overlap", path.split("/")[2])
+            self._appending.add(path)
+        try:
+            return self._exchange(method, path, query, body, timeout)
+        finally:
+            self._appending.discard(path)
+
+    def _exchange(self, method: str, path: str, query: dict[str, str], body: Any, timeout: float) -> Reply:
         began = self.runtime.now()
         self._travel()
         if not self.conditions.up:
@@ -67,7 +80,13 @@ class MemoryNetwork:
             self._never.wait(5.0)
             raise ConnectionLost("the server does not answer")
         with self.guard:
+            fault = self.model.faults.next(call_name("/ws/task/", {"key": key}))
+            if fault is not None and fault.kind not in (LOST, SLOW):
+                raise ConnectionLost(f"the server refused the connection: {fault.status}")
             got = self.model.connect(key, value)
+            if fault is not None and fault.kind == LOST and isinstance(got, Connection):
+                self.model.disconnect(got)  # its lock is used up all the same
+                raise ConnectionLost("the server closed the connection")
             if not isinstance(got, Connection):
                 raise ConnectionLost(f"the server refused the connection: {got[0]}")
             got.wake = wake
@@ -92,19 +111,23 @@ class MemoryNetwork:
         with self.guard:
             if not connection.open:
                 raise ConnectionLost("the server closed the connection")
-            self.model.ping(connection)
-        return True
+            return self.model.ping(connection)
 
     def take(self, connection: Connection) -> bytes:
         """The next message from the server, empty if there is none."""
         with self.guard:
+            if not self.conditions.up or not self.conditions.answers:
+                return b""  # the server's closing does not come through either
             if not connection.open:
                 raise ConnectionLost("the server closed the connection")
-            if not self.conditions.up or not self.conditions.answers or not connection.send_queue:
+            if not connection.send_queue:
                 return b""
             return connection.send_queue.popleft()
 
     def hang_up(self, connection: Connection) -> None:
+        """Close. Through a cut way the server hears nothing of it and keeps a half-open connection (protocol 2.10)."""
+        if not self.conditions.up:
+            return
         with self.guard:
             self.model.disconnect(connection)
 

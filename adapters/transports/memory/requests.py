@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
+from adapters.transports.memory import approvals
+from adapters.transports.memory.locks import REFRESH_CAP
 from adapters.transports.memory.server import Reply, ServerModel, ok
-from adapters.transports.memory.tasks import on_the_wire
+from adapters.transports.memory.tasks import apply_patch, is_uuid, on_the_wire
 
 NOT_FOUND: Reply = (404, {"code": 404, "message": "记录不存在"})
 BAD: Reply = (400, {"code": 400, "message": "请求参数错误"})
@@ -30,13 +31,17 @@ def answer(model: ServerModel, method: str, path: str, query: dict[str, str], bo
             return _lock(model, verb, query)
         case "GET", ["task"]:
             return _list(model, query)
-        case _, ["task" | "tasklog", task_id, *_] if not _uuid(task_id):
+        case _, ["task" | "tasklog", task_id, *_] if not is_uuid(task_id):
             return BAD
         case "GET", ["task", task_id]:
             row = model.tasks.get(task_id)
             return (200, ok(on_the_wire(row))) if row and not row["deleted"] else NOT_FOUND
         case "POST", ["task", task_id, "stop"]:
             return model.stop(task_id, bool((body or {}).get("force")) or query.get("force") == "true")
+        case "POST", ["task", task_id, "cancel"]:
+            return model.cancel(task_id)
+        case "PATCH", ["task", task_id]:
+            return _patch(model, task_id, body or {})
         case "POST", ["tasklog", task_id, "append"]:
             return _append(model, task_id, body or {})
         case "GET", ["tasklog", task_id, *_]:
@@ -47,16 +52,18 @@ def answer(model: ServerModel, method: str, path: str, query: dict[str, str], bo
         case "GET", ["category", code]:
             return (200, ok(model.categories[code])) if code in model.categories else NOT_FOUND
         case "POST", ["credentials", known, "decrypt"]:
-            if not _uuid(known):
+            if not is_uuid(known):
                 return 500, {"code": 500, "message": "请求参数错误"}
             return (200, ok(model.credentials[known])) if known in model.credentials else NOT_FOUND
         case "POST", ["approvals"]:
-            return _approve(model, body or {})
-        case "POST" | "PUT", ["approvals", known, "cancel"]:
+            made = approvals.create(model, body or {})
+            return (201, ok(made)) if made else BAD
+        case "POST" | "PUT", ["approvals", known, ("approve" | "reject" | "cancel") as verdict]:
             if known not in model.approvals:
                 return NOT_FOUND
-            model.approvals[known]["status"] = "cancelled"
-            return 200, ok(model.approvals[known])
+            return (200, ok(model.approvals[known])) if approvals.decide(model, known, verdict) else BAD
+        case _, ["worker", known, *_] if not is_uuid(known):
+            return BAD
         case ("GET", ["worker", known]) | ("PUT", ["worker", known, "ping"]):
             return (200, ok(model.workers[known])) if known in model.workers else NOT_FOUND
     return 404, {}
@@ -66,10 +73,7 @@ def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
     key, value = query.get("key", ""), query.get("value", "")
     if not key or (verb in ("release", "refresh") and not value):
         return 400, {"code": 400, "message": "missing parameter"}
-    try:
-        expire = float(query.get("expire", "60"))
-    except ValueError:
-        expire = 60.0
+    expire = float(_whole(query.get("expire"), 60))
     task = key.removeprefix("task:lock:")
     if verb == "acquire":
         got = model.locks.acquire(key, expire)
@@ -84,10 +88,16 @@ def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
                 "message": "failed to refresh lock: lock not owned by this instance or already expired",
             }
         model.note("refresh", task)
-        data = {"key": key, "value": value, "expire": int(expire * 1e9), "success": True, "status": "success"}
+        data = {
+            "key": key,
+            "value": value,
+            "expire": int(min(expire, REFRESH_CAP)) * 10**9,
+            "success": True,
+            "status": "success",
+        }
         return 200, ok(data | {"message": "lock refreshed successfully"})
     if verb == "release":
-        model.note("release", task)
+        model.note("release", task, owned=model.locks.holder(key) == value)
         if not model.locks.release(key, value):
             return 500, {
                 "code": 500,
@@ -109,8 +119,8 @@ def _list(model: ServerModel, query: dict[str, str]) -> Reply:
         if all(query.get(key) in (None, "", str(row.get(key) or "")) for key in ("worker_id", "status", "category"))
         and not row["deleted"]
     ]
-    size = max(1, min(500, int(query.get("page_size", "10"))))
-    page = max(1, int(query.get("page", "1")))
+    size = min(500, _whole(query.get("page_size"), 10))
+    page = _whole(query.get("page"), 1)
     results = [on_the_wire(row) for row in rows[(page - 1) * size : page * size]]
     return 200, ok({"page": page, "page_size": size, "count": len(rows), "results": results})
 
@@ -126,17 +136,18 @@ def _append(model: ServerModel, task_id: str, body: dict[str, Any]) -> Reply:
     return 200, ok({"task_id": task_id, "storage": "file", "path": f"logs/{task_id}.log", "size": size})
 
 
-def _approve(model: ServerModel, body: dict[str, Any]) -> Reply:
-    if not body.get("title") or body.get("team_id") == "":
-        return BAD
-    made = {"id": str(uuid.uuid4()), "status": "pending"} | body
-    model.approvals[str(made["id"])] = made
-    return 201, ok(made)
+def _patch(model: ServerModel, task_id: str, body: dict[str, Any]) -> Reply:
+    row = model.tasks.get(task_id)
+    if row is None or row["deleted"]:
+        return NOT_FOUND
+    model.note("patch", task_id, ended=row["time_end"] is not None)
+    return (200, ok(on_the_wire(row))) if apply_patch(row, body, model.clock()) else BAD
 
 
-def _uuid(text: str) -> bool:
+def _whole(text: str | None, otherwise: int) -> int:
+    """A positive whole number of a query, or what the server takes in its place."""
     try:
-        uuid.UUID(text)
+        number = int(text or "")
     except ValueError:
-        return False
-    return True
+        return otherwise
+    return number if 0 < number < 2**63 else otherwise

@@ -7,17 +7,23 @@ Times come from ``clock`` (seconds since 1970). Replies are (HTTP status, JSON d
 from __future__ import annotations
 
 import json
-import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.transports.memory.faults import DISCARD, DROP, Faults
+from adapters.transports.memory import approvals, events
+from adapters.transports.memory.faults import SLOW, Faults
 from adapters.transports.memory.history import History, Record
 from adapters.transports.memory.locks import LockTable
 from adapters.transports.memory.splitter import ServerSplitter
-from adapters.transports.memory.tasks import ENDS, Row, apply_update, new_task, on_the_wire, stamp
+from adapters.transports.memory.tasks import (
+    Row,
+    may_cancel,
+    new_task,
+    on_the_wire,
+    stamp,
+)
 from adapters.wire.framing import SEPARATOR
 
 MESSAGE_LIMIT = 10_240
@@ -26,6 +32,7 @@ BATCH = 5
 DISPATCH_EVERY = 3.0
 DISPATCH_LIMIT = 50
 TIMEOUT_EVERY = 30.0
+PING_DEADLINE = 60.0
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -39,6 +46,7 @@ class Connection:
     name: str = ""
     tasks: tuple[str, ...] = ()
     open: bool = True
+    deadline: float = float("inf")  # by the model's clock; only pings extend it, from the first one on
     splitter: ServerSplitter = field(default_factory=ServerSplitter)
     send_queue: deque[bytes] = field(default_factory=deque)
     wake: Callable[[], None] = lambda: None
@@ -58,9 +66,11 @@ class ServerModel:
         self.connections: list[Connection] = []
         self.history = History()
         self.faults = Faults()
+        self.ping_deadline = PING_DEADLINE
         self._numbers = 0
         self._dispatch_at = clock() + DISPATCH_EVERY
         self._timeout_at = clock() + TIMEOUT_EVERY
+        self._expiry_at = clock() + approvals.EXPIRY_EVERY
 
     # -- what tests and people do ------------------------------------------------------------------------------------
 
@@ -73,7 +83,7 @@ class ServerModel:
     def stop(self, task_id: str, force: bool = False) -> Reply:
         """``POST /task/{id}/stop/``: targeted at one connection of the task's worker; changes nothing itself."""
         row = self.tasks.get(task_id)
-        if row is None:
+        if row is None or row["deleted"]:
             return 404, {"code": 404, "message": "记录不存在"}
         if row["status"] != "running" or not row.get("worker_id"):
             return 400, {"code": 400, "message": "请求参数错误"}
@@ -81,7 +91,18 @@ class ServerModel:
         if not targets:
             return 503, {"code": 503, "message": "no such worker"}
         self._push(targets[-1], "kill" if force else "stop", [row])
-        return 200, ok({"action": "stop", "force": force, "task_id": task_id, "worker_id": row["worker_id"]})
+        data = {"action": "stop", "force": force, "task_id": task_id, "worker_id": row["worker_id"]}
+        return 200, ok(data | {"message": "任务停止指令已发送", "sent_at": stamp(self.clock())})
+
+    def cancel(self, task_id: str) -> Reply:
+        """``POST /task/{id}/cancel/``: refused while a worker holds the task's lock; the worker is not told."""
+        row = self.tasks.get(task_id)
+        if row is None or row["deleted"]:
+            return 404, {"code": 404, "message": "记录不存在"}
+        if self.locks.holder(f"task:lock:{task_id}") or not may_cancel(row, self.clock()):
+            return 400, {"code": 400, "message": "请求参数错误"}
+        self.end(task_id, "canceled")
+        return 200, ok(on_the_wire(row))
 
     def end(self, task_id: str, status: str) -> None:
         """The server itself ends a task (cancel, workflow cancel, approval)."""
@@ -123,17 +144,24 @@ class ServerModel:
             self.disconnect(connection)
             return False
         for payload in connection.splitter.feed(data):
-            self._handle(connection, payload)
+            events.handle(self, connection, payload)
         return connection.open
 
-    def ping(self, connection: Connection) -> None:
+    def ping(self, connection: Connection) -> bool:
+        """A ping frame; False means that no pong comes (a fault ``ping WORKER-ID``)."""
         if row := self.workers.get(connection.worker_id):
             row |= {"is_active": True, "last_active": stamp(self.clock())}
+        connection.deadline = self.clock() + self.ping_deadline
         self._note("ping", worker=connection.worker_id)
+        fault = self.faults.next(f"ping {connection.worker_id}")
+        return fault is None or fault.kind == SLOW
 
     def tick(self) -> None:
-        """Do what is due: broadcast pending tasks, end those that waited too long."""
+        """Do what is due: broadcast pending tasks, end those that waited too long, expire approvals."""
         now = self.clock()
+        for connection in [it for it in self.connections if it.deadline < now]:
+            self.disconnect(connection)
+            connection.wake()
         if now >= self._dispatch_at:
             self._dispatch_at = now + DISPATCH_EVERY
             for row in self._pending()[:DISPATCH_LIMIT]:
@@ -145,6 +173,9 @@ class ServerModel:
                 if late and self.locks.acquire(f"task:lock:{row['id']}", 100):
                     row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
                     self._note("ended by server", row["id"], detail={"status": "timeout"})
+        if now >= self._expiry_at:
+            self._expiry_at = now + approvals.EXPIRY_EVERY
+            approvals.expire(self)
 
     def broadcast(self, task_id: str) -> None:
         """Send a pending task out now."""
@@ -152,8 +183,15 @@ class ServerModel:
         if row["status"] == "pending":
             self._broadcast(row)
 
+    def health(self) -> Reply:
+        """``GET /health``: who is connected (protocol 6.10)."""
+        workers = {str(it.number): it.worker_id for it in self.connections if it.worker_id}
+        return 200, {"status": "healthy", "components": {"websocket": {"details": {"workers": workers}}}}
+
     def next_due(self) -> float:
-        return min(self._dispatch_at, self._timeout_at)
+        """When ``tick`` has something to do next, by the clock."""
+        first = min((it.deadline for it in self.connections), default=self._dispatch_at)
+        return min(self._dispatch_at, self._timeout_at, self._expiry_at, first)
 
     def _pending(self) -> list[Row]:
         now = stamp(self.clock())
@@ -182,60 +220,6 @@ class ServerModel:
         for row in rows:
             self._note(f"sent {action}", row["id"], connection.worker_id)
         connection.wake()
-
-    def _handle(self, connection: Connection, payload: bytes) -> None:
-        try:
-            event = json.loads(payload.decode("utf-8", "replace"))
-            action, data = event.get("action"), event.get("data") or {}
-        except (ValueError, AttributeError):
-            self._note("bad json", worker=connection.worker_id)
-            return
-        if event.get("api_key") not in (self.token, f"Bearer {self.token}"):
-            self._note("bad key", worker=str(event.get("worker_id")))
-            return
-        if action == "regist_worker":
-            self._register(connection, str(event.get("worker_id")), data)
-        elif action == "task_update":
-            self._update(connection, str(event.get("worker_id")), str(event.get("task_id")), data)
-
-    def _register(self, connection: Connection, worker_id: str, data: Row) -> None:
-        name = data.get("name") or ""
-        taken = any(row["name"] == name and known != worker_id for known, row in self.workers.items())
-        try:
-            uuid.UUID(worker_id)
-        except ValueError:
-            return
-        if taken or len(name) > 80 or data.get("id", worker_id) != worker_id:
-            self._note("registration refused", worker=worker_id)
-            return
-        metadata = data.get("metadata") or {}
-        row = self.workers.setdefault(worker_id, {"id": worker_id, "name": name, "deleted": False})
-        row |= {"name": name, "metadata": metadata, "is_active": True, "last_active": stamp(self.clock())}
-        if data.get("description"):
-            row["description"] = data["description"]
-        connection.worker_id, connection.name = worker_id, name
-        connection.tasks = tuple(metadata.get("tasks") or ())
-        self._note("registered", worker=worker_id)
-
-    def _update(self, connection: Connection, worker_id: str, task_id: str, data: Row) -> None:
-        row = self.tasks.get(task_id)
-        fault = self.faults.next(f"update {data.get('status', '-')} {task_id}")
-        if fault is not None and fault.kind == DROP:
-            self.disconnect(connection)
-        if row is None or (fault is not None and fault.kind in (DISCARD, DROP)):
-            self._note("update lost", task_id, worker_id, {"status": data.get("status")})
-            return
-        before = row["status"]
-        why = apply_update(row, data, self.clock())
-        detail = {
-            "status": data.get("status"),
-            "before": before,
-            "refused": why,
-            "worker_of_task": row.get("worker_id"),
-        }
-        self._note("update", task_id, worker_id, detail)
-        if not why and row["status"] in ENDS:
-            self._note("terminal", task_id, worker_id, {"status": row["status"], "output": row["output"]})
 
     def _note(self, kind: str, task: str = "", worker: str = "", detail: dict[str, Any] | None = None) -> None:
         holder = self.locks.holder(f"task:lock:{task}") if task else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +13,33 @@ NAME_LIMIT = 256
 ZERO_TIME = "0001-01-01T00:00:00Z"
 ACCEPTED = frozenset({"pending", "running", "success", "failed", "error", "timeout", "canceled", "stopped", "retrying"})
 ENDS = ACCEPTED - {"pending", "running"}
+PATCHED = ("cronjob", "next", "status", "worker_id", "worker_name", "time_start", "time_end", "is_standalone", "output",
+           "is_group", "task_order", "timeout")  # fmt: skip
+CANCEL_AFTER = 60.0  # seconds past its timeout before a running task may be cancelled
+NO_TIMEOUT = 86_400.0
+_LONE = re.compile("[\ud800-\udfff]")
 
 Row = dict[str, Any]
 
 
 def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse(data: bytes) -> Any:
+    """JSON as Go reads it: bytes that are no UTF-8 and lone surrogates become U+FFFD. Raises ValueError."""
+    document = json.loads(data.decode("utf-8", "replace"))
+    return _mend(document) if b"\\ud" in data.lower() else document
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mend(item) for item in value]
+    if isinstance(value, dict):
+        return {_mend(key): _mend(item) for key, item in value.items()}
+    return value
 
 
 def new_task(now: float, **fields: Any) -> Row:
@@ -53,8 +75,9 @@ def apply_update(row: Row, data: Row, now: float) -> str:
                 change["failure_reason"] = "timeout"
     if isinstance(data.get("output"), str):
         change["output"] = data["output"]
-    if _is_uuid(data.get("worker_id")):
-        change["worker_id"] = data["worker_id"]
+    for key in ("worker_id", "next"):
+        if is_uuid(data.get(key)):
+            change[key] = data[key]
     if isinstance(data.get("worker_name"), str):
         change["worker_name"] = data["worker_name"]
     if not change:
@@ -67,6 +90,23 @@ def apply_update(row: Row, data: Row, now: float) -> str:
     row |= change
     row["updated_at"] = stamp(now)
     return ""
+
+
+def apply_patch(row: Row, body: Row, now: float) -> bool:
+    """``PATCH /task/{id}/``: overwrites even an end and sets no times by itself (protocol 6.4). False: refused."""
+    status = body.get("status")
+    if status is not None and not (isinstance(status, str) and status in ACCEPTED):
+        return False
+    row |= {key: body[key] for key in PATCHED if key in body} | {"updated_at": stamp(now)}
+    return True
+
+
+def may_cancel(row: Row, now: float) -> bool:
+    """Pending, or running for longer than a worker could need (protocol 7.1)."""
+    if row["status"] == "running":
+        began = datetime.fromisoformat(row["time_start"]).timestamp()
+        return now - began > (row["timeout"] + CANCEL_AFTER if row["timeout"] else NO_TIMEOUT)
+    return bool(row["status"] == "pending")
 
 
 def classify(status: str, data: Row) -> str:
@@ -87,7 +127,7 @@ def on_the_wire(row: Row) -> Row:
     return json.loads(json.dumps({k: v for k, v in row.items() if k not in ("worker_id", "worker_name") or v}))  # type: ignore[no-any-return]
 
 
-def _is_uuid(value: object) -> bool:
+def is_uuid(value: object) -> bool:
     try:
         uuid.UUID(str(value))
     except ValueError:
