@@ -83,6 +83,7 @@ def make_registry(
     from adapters.config.plugins import load_plugins
     from adapters.runners.approval import ApprovalRunner
     from adapters.runners.command import CommandRunner, ProcessOptions
+    from adapters.runners.file.runner import FileRunner
     from adapters.runners.guard import CommandGuard
     from adapters.runners.http import HttpRunner
     from adapters.runners.message import MessageRunner
@@ -100,6 +101,7 @@ def make_registry(
     registry.register("http", lambda: HttpRunner(runners.http_public_only))
     registry.register("message", lambda: MessageRunner(runners.ca_file))
     registry.register("approval", ApprovalRunner)
+    registry.register("file", lambda: FileRunner(runners.file_roots))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 
 

@@ -1,0 +1,1 @@
+"""File tasks: clean up, back up, compress, measure."""

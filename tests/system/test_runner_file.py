@@ -1,0 +1,321 @@
+"""File tasks on real trees."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.runners.file.runner import FileRunner, age_of, free, human, size_of, stamped
+from adapters.runners.file.walk import Policy
+from domain.errors import InvalidTask
+from domain.result import Result
+from domain.runner import ExecutionContext
+from domain.status import Status
+
+
+def execute(root: Path, **args: Any) -> Result:
+    runner = FileRunner([str(root)])
+    runner.parse_args("", json.dumps(args))
+    return runner.execute()
+
+
+def done(root: Path, **args: Any) -> dict[str, Any]:
+    result = execute(root, **args)
+    assert result.status is Status.SUCCESS, result.error
+    document = json.loads(result.output)
+    assert isinstance(document, dict)
+    return document
+
+
+def tree(root: Path) -> Path:
+    base = root / "tree"
+    (base / "sub").mkdir(parents=True)
+    (base / "a.log").write_text("a" * 1536)
+    (base / "b b.log").write_text("b")
+    (base / "sub" / "c.log").write_text("c")
+    (base / "keep.txt").write_text("k")
+    (base / "link.log").symlink_to("/etc/passwd")
+    os.mkfifo(base / "pipe")
+    return base
+
+
+# -- cleanup
+
+
+def test_cleanup_deletes_what_matches_and_nothing_else(tmp_path: Path) -> None:  # F2
+    base = tree(tmp_path)
+    document = done(tmp_path, action="cleanup", path=str(base), pattern="*.log")
+    assert document["deleted_count"] == 3
+    assert sorted(os.listdir(base)) == ["keep.txt", "pipe", "sub"]
+    assert Path("/etc/passwd").exists()
+    assert done(tmp_path, action="cleanup", path=str(base), pattern="*.log")["deleted_files"] is None
+
+
+def test_age_and_size_and_exclusion_narrow_it(tmp_path: Path) -> None:
+    base = tree(tmp_path)
+    os.utime(base / "a.log", (0, 0))
+    common = {"action": "cleanup", "path": str(base), "pattern": "*", "dry_run": True}
+    assert done(tmp_path, **common, older_than="7d")["deleted_files"] == [f"{base}/a.log (1.5 KB)"]
+    assert done(tmp_path, **common, larger_than="1k")["deleted_count"] == 1
+    assert done(tmp_path, **common, exclude=["b b", "link", "pipe"])["deleted_count"] == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["x", "y", "d/x", "d/e/y", "z z"]), st.sampled_from([".log", ".txt", ""])), max_size=8
+    ),
+    st.sampled_from(["*", "*.log", "x*", "?.txt", "[yz]*"]),
+    st.booleans(),
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_dry_run_lists_exactly_what_a_run_deletes(
+    tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]], pattern: str, recursive: bool
+) -> None:  # G71
+    root = tmp_path_factory.mktemp("g71")
+    for stem, suffix in names:
+        path = root / f"{stem}{suffix}f"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    common = {"action": "cleanup", "path": str(root), "pattern": pattern, "recursive": recursive}
+    before = {str(path) for path in root.rglob("*") if path.is_file()}
+    listed = done(root, **common, dry_run=True)["deleted_files"] or []
+    assert {str(path) for path in root.rglob("*") if path.is_file()} == before
+    deleted = done(root, **common)["deleted_files"] or []
+    after = {str(path) for path in root.rglob("*") if path.is_file()}
+    assert listed == deleted
+    assert {text.rsplit(" (", 1)[0] for text in deleted} == before - after
+
+
+def test_a_swap_race_never_deletes_outside(tmp_path: Path) -> None:  # G70, G71
+    canary = tmp_path / "outside"
+    canary.mkdir()
+    (canary / "x.log").write_text("canary")
+    base = tmp_path / "base"
+    (base / "d").mkdir(parents=True)
+    over = threading.Event()
+
+    def swap() -> None:
+        while not over.is_set():
+            os.rename(base / "d", base / "kept")
+            os.symlink(canary, base / "d")
+            os.unlink(base / "d")
+            os.rename(base / "kept", base / "d")
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        execute(base, action="cleanup", path=str(base), pattern="*.log", recursive=True)
+    over.set()
+    thread.join()
+    assert (canary / "x.log").exists()
+
+
+@pytest.mark.parametrize("text", ["1.5d", "7dd", "-7d", "d", "7 days", "1w"])
+def test_an_age_or_size_that_is_not_understood_is_refused(text: str) -> None:  # F1
+    with pytest.raises(InvalidTask):
+        age_of(text)
+    with pytest.raises(InvalidTask):
+        size_of(text)
+
+
+# -- paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/etc",
+        "/etc/x",
+        "/root",
+        "/tmp/../etc",
+        "relative",
+        "/database",
+        "/data-secret",
+        "/tmpfoo",
+        "/home/x/other",
+        "/tmp/a\0b",
+    ],
+)
+def test_paths_outside_the_roots_are_refused(path: str) -> None:  # 8.5
+    with pytest.raises(InvalidTask):
+        Policy(("/data", "/tmp", "/home/*/app")).check(path, "path")
+
+
+def test_paths_inside_the_roots_pass() -> None:
+    policy = Policy(("/data", "/home/*/app"))
+    for path in ("/data", "/data/x/../y", "/home/eve/app/logs", "//data/x"):
+        policy.check(path, "path")
+
+
+def test_a_link_on_the_way_is_not_followed(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    (outside / "x.log").write_text("x")
+    (root / "way").symlink_to(outside)
+    for action in ({"action": "cleanup", "pattern": "*"}, {"action": "stat"}):
+        result = execute(root, path=str(root / "way"), **action)
+        assert result.status is Status.FAILED
+        assert "links are not followed" in result.error
+    assert (outside / "x.log").exists()
+
+
+def test_a_target_outside_the_roots_is_refused(tmp_path: Path) -> None:
+    for args in ({"action": "backup", "target": "/etc/cron.d/x"}, {"action": "compress", "target": "/var/lib/x"}):
+        with pytest.raises(InvalidTask, match="target"):
+            execute(tmp_path, source=str(tmp_path), **args)
+
+
+# -- backup and compress
+
+
+def test_a_backup_copies_a_tree_with_its_links(tmp_path: Path) -> None:
+    base = tree(tmp_path)
+    document = done(tmp_path, action="backup", source=str(base), target=str(tmp_path / "b" / "app"))
+    copy = Path(document["backup_file"])
+    assert (document["copied_count"], document["copied_size"]) == (4, "1.5 KB")
+    assert (copy / "sub" / "c.log").read_text() == "c"
+    assert os.readlink(copy / "link.log") == "/etc/passwd"
+
+
+def test_a_single_file_is_backed_up_whole(tmp_path: Path) -> None:  # F3
+    (tmp_path / "one.txt").write_text("content")
+    plain = done(tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "copy.txt"))
+    assert Path(plain["backup_file"]).read_text() == "content"
+    packed = done(
+        tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "p"), compress=True
+    )
+    with tarfile.open(packed["backup_file"]) as archive:
+        assert archive.getnames() == ["one.txt"]
+
+
+def test_two_backups_in_a_minute_are_two(tmp_path: Path) -> None:  # F10
+    (tmp_path / "one.txt").write_text("content")
+    made = {
+        done(tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "c"), compress=True)[
+            "backup_file"
+        ]
+        for _ in range(3)
+    }
+    assert len(made) == 3
+
+
+def test_an_incremental_backup_takes_what_is_new_and_old_ones_expire(tmp_path: Path) -> None:  # F6
+    base = tree(tmp_path)
+    common = {"action": "backup", "source": str(base), "target": str(tmp_path / "b" / "app"), "compress": True}
+    first = Path(done(tmp_path, **common)["backup_file"])
+    for path in base.rglob("*.*"):
+        os.utime(path, (1, 1), follow_symlinks=False)
+    (base / "new.txt").write_text("new")
+    assert done(tmp_path, **common, incremental=True)["copied_count"] == 1
+    os.utime(first, (1, 1))
+    done(tmp_path, **common, keep_days=7)
+    assert not first.exists()
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip"])
+def test_an_archive_holds_the_tree_and_only_then_goes_the_source(tmp_path: Path, kind: str) -> None:  # F4, F5, F6
+    base = tree(tmp_path)
+    (base / "pipe").unlink()
+    document = done(
+        tmp_path, action="compress", source=str(base), target=str(tmp_path / f"x.{kind}"), remove_source=True
+    )
+    target = Path(document["target"])
+    if kind == "zip":
+        with zipfile.ZipFile(target) as archive:
+            names = archive.namelist()
+            assert archive.read("sub/c.log") == b"c"
+    else:
+        with tarfile.open(target) as tar:
+            names = tar.getnames()
+            assert tar.getmember("link.log").issym()
+    assert {"a.log", "b b.log", "sub/c.log", "link.log"} <= set(names)
+    assert document["compressed_size"] == human(target.stat().st_size)
+    assert document["file_count"] == 4
+    assert not base.exists()
+
+
+def test_a_source_with_a_special_file_is_kept(tmp_path: Path) -> None:
+    base = tree(tmp_path)
+    document = done(tmp_path, action="compress", source=str(base), remove_source=True)
+    assert document["target"].endswith("tree.tar.gz")
+    assert base.exists()
+
+
+def test_an_archive_in_its_own_source_does_not_hold_itself(tmp_path: Path) -> None:  # F9
+    base = tree(tmp_path)
+    document = done(tmp_path, action="compress", source=str(base), target=str(base / "self.tar.gz"), remove_source=True)
+    with tarfile.open(document["target"]) as archive:
+        assert not any("self" in name for name in archive.getnames())
+    assert base.exists()
+
+
+def test_a_failed_archive_leaves_the_former_one(tmp_path: Path) -> None:
+    target = tmp_path / "x.tar.gz"
+    target.write_text("former")
+    result = execute(tmp_path, action="compress", source=str(tmp_path / "missing"), target=str(target))
+    assert result.status is Status.FAILED
+    assert "missing" in result.error
+    assert target.read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+# -- stat, names, cancel
+
+
+def test_stat_counts_and_shows_the_largest(tmp_path: Path) -> None:  # F7
+    base = tree(tmp_path)
+    document = done(tmp_path, action="stat", path=str(base), limit=2)
+    assert (document["total_files"], document["total_dirs"], document["total_size"]) == (4, 2, "1.5 KB")
+    assert [entry["size"] for entry in document["top_files"]] == ["1.5 KB", "1 B"]
+    by_name = done(tmp_path, action="stat", path=str(base), sort_by="name")["top_files"]
+    assert [entry["path"] for entry in by_name] == sorted(entry["path"] for entry in by_name)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "pattern"),
+    [("/b/x", "", r"/b/x_T"), ("/b/x", "tar.gz", r"/b/x_T.tar.gz"), ("/b/x.tar.gz", "", "/b/x.tar_T.gz"),
+     ("/b/app.v1.2", "tar.gz", "/b/app.v1_T.tar.gz"), ("/b/.cfg", "", "/b/_T.cfg"), ("/b/app/", "", "/b/app/app_T")],
+)  # fmt: skip
+def test_backups_are_named_as_ever(target: str, kind: str, pattern: str) -> None:
+    import re
+
+    assert re.sub(r"\d{12}", "T", stamped(target, kind)) == pattern
+    assert free(Path("/nowhere/x_202601010000.tar")) == Path("/nowhere/x_202601010000.tar")
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KB"), (5 << 20, "5.0 MB")])
+def test_sizes_are_written_as_ever(size: int, text: str) -> None:
+    assert human(size) == text
+
+
+def test_a_stop_ends_a_walk(tmp_path: Path) -> None:  # F8
+    for number in range(50):
+        (tmp_path / f"{number}.log").write_text("x")
+    runner = FileRunner([str(tmp_path)])
+    runner.parse_args("", json.dumps({"action": "cleanup", "path": str(tmp_path), "pattern": "*.log"}))
+    result = runner.execute(ExecutionContext(log=lambda data: runner.stop() if b"deleted" in data else None))
+    assert result.status is Status.STOPPED
+    assert len(list(tmp_path.iterdir())) == 49
+
+
+@pytest.mark.parametrize(
+    "args", [{"action": "move"}, {"action": "cleanup", "path": "/tmp"}, {"action": "cleanup", "path": "/tmp", "pattern": "a/b"},
+             {"action": "stat", "path": "/tmp", "limit": -1}, {"action": "compress", "source": "/tmp/x", "format": "rar"},
+             {"action": "stat", "path": "/tmp", "host": "h"}, {"action": "stat", "path": "/tmp", "sort_by": "colour"}],
+)  # fmt: skip
+def test_a_wrong_file_task_is_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        FileRunner(["/tmp"]).parse_args("", json.dumps(args))
