@@ -162,7 +162,7 @@ def run_worker(loaded: Loaded) -> int:
         assembled = assemble(loaded, redactor, guardian, stack)
         worker = assembled.worker
         for problem in assembled.problems:
-            log.error("%s", problem)
+            log.warning("%s", problem)
         where = settings.server.api_url if settings.chosen_transport == "websocket" else settings.schedule.file
         log.info(
             "cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir

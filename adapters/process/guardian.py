@@ -22,11 +22,13 @@ import sys
 import time
 from collections.abc import Sequence
 
+MARK = b"CRONJOB_WORKER_RUN="
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
 FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
-BACKOFF = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
+STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -62,6 +64,7 @@ class Guardian:
         self._socket: socket.socket | None = None
         self._tasks: dict[str, tuple[int, int]] = {}
         self._leases: dict[str, float] = {}
+        self._overdue = False
         self._asked = 0
         self._asked_at = 0.0
         self._shutdown = 120.0
@@ -178,7 +181,22 @@ class Guardian:
             known = self._tasks.pop(task_id, None)
             if known is not None:
                 say(f"task {task_id}: its lock ran out and the worker did not act: its processes are killed")
-                kill_tree(*known)
+                self._kill_run(*known)
+                self._overdue = True
+        if self._overdue and not self._leases and now - self._beat > STUCK:
+            # No task may run any more and the worker is stuck: what hid its origin is ended too.
+            self._overdue = False
+            assert self._worker is not None
+            kill(descendants(self._worker.pid))
+
+    def _kill_run(self, pid: int, start: int) -> None:
+        """KILL a task's tree, and what left the tree and was adopted by the worker (known by its mark)."""
+        assert self._worker is not None
+        mark = mark_of(pid)
+        kill_tree(pid, start)
+        for child in children_of(self._worker.pid):
+            if mark and mark_of(child) == mark:
+                kill([*descendants(child), child])
 
     def _check_worker(self) -> None:
         assert self._worker is not None
@@ -216,9 +234,7 @@ class Guardian:
         while boottime() < deadline:
             left = [pid for pid in children_of(os.getpid()) if not is_zombie(pid)]
             for pid in left:
-                for member in (*descendants(pid), pid):
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(member, signal.SIGKILL)
+                kill([*descendants(pid), pid])
             self._reap()
             if not left and not children_of(os.getpid()):
                 return
@@ -288,9 +304,22 @@ def kill_tree(pid: int, start: int) -> None:
     found = stat_of(pid)
     if found is None or found[1] != start:
         return
-    for member in (*descendants(pid), pid):
+    kill([*descendants(pid), pid])
+
+
+def kill(pids: Sequence[int]) -> None:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(member, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def mark_of(pid: int) -> bytes:
+    """What every process of a run has in its environment; empty where it has hidden it."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return next((word for word in file.read().split(b"\0") if word.startswith(MARK)), b"")
+    except OSError:
+        return b""
 
 
 class GuardianLink:

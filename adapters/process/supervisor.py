@@ -225,12 +225,14 @@ class Supervisor:
         An orphan that hid its mark belongs to one of the runs that were alive when it was first seen; it is ended with
         the last of them.
         """
+        # Listed first: a leader that is on the list is then found starting, in the table, or reaped.
+        listed = tree.children(os.getpid())
         with self._guard:
             leaders = set(self._children)
             youngest = min(self._starting.values(), default=None)
         found: list[tree.Proc] = []
         ours = os.getpgrp()
-        for pid in tree.children(os.getpid()):
+        for pid in listed:
             proc = None if pid in leaders else tree.look(pid)
             # One in our own group is a child of some library of this program, not an orphan.
             if proc is None or proc.group == ours or (youngest is not None and proc.start >= youngest):

@@ -1,0 +1,196 @@
+"""The program as it is started, against the simulated API server on a real port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.testkit import trees
+from adapters.testkit.apiserver import SimulatedServer
+
+ROOT = Path(__file__).parent.parent.parent
+OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
+TOKEN = "t0ken-of-the-test"
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatedServer]:
+    with SimulatedServer(token=TOKEN) as made:
+        yield made
+
+
+class Program:
+    """``python bootstrap.py`` joined to a server."""
+
+    def __init__(self, server: SimulatedServer, directory: Path, **settings: object) -> None:
+        self.server = server
+        self.directory = directory
+        (directory / "config_worker.json").write_text(
+            json.dumps(
+                {
+                    "worker": {"name": f"w-{directory.name}"[:80]},
+                    "execution": {"grace": 0.5, "drain": 3},
+                    "websocket": {"reconnect_cap": 0.5},
+                }
+                | settings
+            )
+        )
+        self.log = directory / "worker.log"
+        self.start()
+
+    def start(self) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept |= {"PYTHONPATH": str(ROOT), "API_SERVER_URL": self.server.url, "API_AUTH_TOKEN": TOKEN}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "bootstrap.py")], cwd=self.directory, env=kept, stderr=log
+            )
+        self.wait_connected()
+
+    def wait_connected(self) -> None:
+        deadline = time.monotonic() + 15
+        while not any(it.worker_id and it.open for it in list(self.server.model.connections)):
+            assert time.monotonic() < deadline, self.log.read_text()
+            threading.Event().wait(0.02)
+
+    def worker(self) -> int:
+        """The pid of the guardian's child."""
+        deadline = time.monotonic() + 10
+        while True:
+            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            if text:
+                return int(text[0])
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def program(server: SimulatedServer, tmp_path: Path) -> Iterator[Program]:
+    made = Program(server, tmp_path)
+    yield made
+    made.end()
+    made.process.wait()
+
+
+def outcome(server: SimulatedServer, task: str) -> tuple[str, int]:
+    row = server.task(task)
+    return row["status"], json.loads(row["output"])["exit_code"]
+
+
+def test_two_hundred_tasks_end_as_they_should_once_each(server: SimulatedServer, program: Program) -> None:
+    mark = str(uuid.uuid4().int)[:12]
+    kinds = {
+        "echo": ("echo out-$((40+2))", 0, "success"),
+        "fail": ("echo bad >&2; exit 3", 0, "failed"),
+        "late": (f"sleep 1000.{mark} & sleep 1000.{mark}", 1, "timeout"),
+        "stop": (f"sleep 1000.{mark}", 0, "stopped"),
+        "kill": (f"trap '' TERM; sleep 1000.{mark}; sleep 1000.{mark}", 0, "stopped"),
+    }
+    made: list[tuple[str, str]] = []
+    for _ in range(40):
+        for kind, (command, timeout, _) in kinds.items():
+            made.append((kind, server.add_task(command=command, timeout=timeout)))
+    for at in range(0, len(made), 50):  # the server's send queue holds a hundred
+        server.offer(*[task for _, task in made[at : at + 50]])
+    for kind, task in made:
+        if kind in ("stop", "kill"):
+            server.wait_for(task, "running", *OVER, timeout=60)
+            server.stop_task(task, force=kind == "kill")
+    for kind, task in made:
+        assert server.wait_for(task, *OVER, timeout=60)["status"] == kinds[kind][2]
+    ends = server.model.history.of("terminal")
+    assert len(ends) == len({record.task for record in ends}) == 200
+    by_kind = dict(made)
+    assert outcome(server, by_kind["echo"]) == ("success", 0)
+    assert outcome(server, by_kind["fail"]) == ("failed", 3)
+    assert server.log(by_kind["echo"]) == "out-42\n"
+    assert "exit status 3" in server.log(by_kind["fail"])
+    assert trees.alive(mark) == []
+    assert program.end() == 0
+    log = program.log.read_text()
+    assert TOKEN not in log
+    assert not any(json.loads(line)["level"] in ("ERROR", "FATAL") for line in log.splitlines())
+
+
+def test_a_worker_killed_again_and_again_gives_every_task_one_end(
+    server: SimulatedServer, program: Program
+) -> None:  # G1, G5
+    mark = str(uuid.uuid4().int)[:12]
+    made: list[str] = []
+    for life in range(5):
+        new = [server.add_task(command=f"sleep 0.{number % 7}; exit {number % 3}") for number in range(19)]
+        new.append(server.add_task(command=f"setsid sleep 1000.{mark} & sleep 1000.{mark}"))
+        made += new
+        server.offer(*new)
+        server.wait_for(new[life], "running", *OVER, timeout=20)
+        victim = program.worker()
+        if life == 2:
+            server.pause()  # the server is down while the worker dies
+        os.kill(victim, signal.SIGKILL)
+        while program.worker() == victim:
+            threading.Event().wait(0.02)
+        if life == 2:
+            threading.Event().wait(1.0)
+            server.resume()
+        program.wait_connected()
+    for task in made:
+        # One that was handed back before its process started runs again, for its thousand seconds.
+        server.wait_for(task, "running", *OVER, timeout=60)
+        server.stop_task(task)
+        server.wait_for(task, *OVER, timeout=60)
+    ends = server.model.history.of("terminal")
+    assert len(ends) == len({record.task for record in ends}) == len(made)
+    assert program.end() == 0
+    assert trees.alive(mark) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_no_tree_survives_its_worker(server: SimulatedServer, tmp_path: Path, number: int) -> None:  # G15, G23
+    lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10}}
+    program = Program(server, tmp_path, **lease)
+    mark = str(uuid.uuid4().int)[:12]
+    shapes = [name for name in trees.SHAPES if name != "fork chain"]
+    tasks = [server.add_task(command=trees.program(shape, mark)) for shape in shapes]
+    server.offer(*tasks)
+    for task in tasks:
+        deadline = time.monotonic() + 20
+        while "READY" not in server.log(task):
+            assert time.monotonic() < deadline, shapes[tasks.index(task)]
+            threading.Event().wait(0.05)
+    victim = program.worker()
+    os.kill(victim, number)
+    deadline = time.monotonic() + 20
+    while trees.alive(mark):
+        assert time.monotonic() < deadline, len(trees.alive(mark))
+        threading.Event().wait(0.05)
+    os.kill(victim, signal.SIGKILL) if number == signal.SIGSTOP else None
+    for task in tasks:
+        server.wait_for(task, *OVER, timeout=60)
+    assert program.end() == 0
+    assert trees.alive(mark) == []
+
+
+def test_a_server_that_is_away_is_waited_for(server: SimulatedServer, program: Program) -> None:  # G47
+    task = server.add_task(command="sleep 1; echo done")
+    server.offer(task)
+    server.wait_for(task, "running")
+    server.pause()
+    threading.Event().wait(1.5)
+    server.resume()
+    assert server.wait_for(task, *OVER, timeout=20)["status"] == "success"
+    assert server.log(task) == "done\n"
