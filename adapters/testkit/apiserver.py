@@ -28,6 +28,11 @@ TICK = 0.05
 _ROUTES = frozenset({"lock", "task", "tasklog", "category", "credentials", "approvals", "worker", "ws"})
 
 
+# Of the loopback network, but not the usual address: while this server is away, its workers go on asking for it, and
+# must not reach another test's server that was given the same port meanwhile.
+HOST = "127.0.0.2"
+
+
 class SimulatedServer(ServerControls):
     """A server in one background thread; a context manager. Every method may be called from any thread.
 
@@ -57,7 +62,7 @@ class SimulatedServer(ServerControls):
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._ssl else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._ssl else 'http'}://{HOST}:{self.port}"
 
     def __enter__(self) -> SimulatedServer:
         ready: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -143,7 +148,7 @@ class SimulatedServer(ServerControls):
         await self._runner.cleanup()
 
     async def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port))
+        listener = socket.create_server((HOST, self.port))
         self.port = listener.getsockname()[1]
         self._site = web.SockSite(self._runner, listener, ssl_context=self._ssl)
         await self._site.start()

@@ -39,7 +39,7 @@ def call(
     server: SimulatedServer, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
 ) -> tuple[int, Any, str]:
     """Status, document (or text) and Location of one exchange."""
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    client = http.client.HTTPConnection("127.0.0.2", server.port, timeout=5)
     try:
         client.request(method, f"/api/v1{path}", body, AUTH if headers is None else headers)
         answer = client.getresponse()
@@ -63,7 +63,7 @@ class Worker:
         key = f"/ws/{self.id}"
         query = urlencode({"key": key, "value": acquire(server, key)})
         self.socket = websocket.create_connection(
-            f"ws://127.0.0.1:{server.port}/api/v1/ws/task/?{query}", timeout=5, skip_utf8_validation=True
+            f"ws://127.0.0.2:{server.port}/api/v1/ws/task/?{query}", timeout=5, skip_utf8_validation=True
         )
         if name:
             data = {"id": self.id, "name": name, "metadata": {"tasks": list(tasks)}}
@@ -431,7 +431,7 @@ def test_a_paused_server_refuses_and_comes_back_at_the_same_port(server: Simulat
 def test_a_black_hole_answers_nothing_until_it_heals(server: SimulatedServer) -> None:
     task_id = server.add_task()
     server.pause(black_hole=True)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=0.2) as client:
+    with socket.create_connection(("127.0.0.2", server.port), timeout=0.2) as client:
         client.sendall(f"GET /api/v1/task/{task_id}/ HTTP/1.1\r\nHost: x\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
         with pytest.raises(TimeoutError):
             client.recv(1)
@@ -450,7 +450,7 @@ def test_it_closes_within_a_second_with_workers_connected() -> None:
         assert time.monotonic() - began < 1.0
     assert not [thread for thread in threading.enumerate() if thread.name == "simulated-server"]
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+        socket.create_connection(("127.0.0.2", server.port), timeout=1)
 
 
 def test_a_taken_port_is_told() -> None:
@@ -464,7 +464,7 @@ def test_it_runs_as_a_program() -> None:
         assert program.stdout is not None
         try:
             port = int(program.stdout.readline().rsplit(":", 1)[1].split("/")[0])
-            client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            client = http.client.HTTPConnection("127.0.0.2", port, timeout=5)
             client.request("GET", "/api/v1/task/", headers=AUTH)
             document = json.loads(client.getresponse().read())
             client.close()
