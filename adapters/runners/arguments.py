@@ -18,6 +18,7 @@ from domain.errors import InvalidTask
 
 T = TypeVar("T")
 WORDS = {str: "a string", int: "a whole number", bool: "true or false"}
+LONE = re.compile("[\ud800-\udfff]")
 NAME = re.compile(r"\$\{([a-zA-Z0-9_]+)\}")
 
 
@@ -55,7 +56,7 @@ def _refuse(name: str) -> Any:
 
 def _repaired(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else LONE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, list):
         return [_repaired(item) for item in value]
     if isinstance(value, dict):

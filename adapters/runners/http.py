@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPSConnectionPool
 
 from adapters.runners.arguments import decode, need, substitute
 from adapters.runners.base import BaseRunner
-from domain.errors import InvalidTask, WorkerError
+from adapters.runners.dialling import Connections
+from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext
 
@@ -29,14 +26,6 @@ WITH_BODY = ("POST", "PUT", "PATCH")
 REDIRECTS = (301, 302, 303, 307, 308)
 RESPONSE_CAP = 1 << 20
 SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
-# Cloud metadata services: whoever can make the worker ask them gets its keys.
-METADATA = [
-    ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32")
-]
-
-
-class Forbidden(WorkerError):
-    """The address may not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +73,8 @@ class HttpRunner(BaseRunner):
 
     def __init__(self, public_only: bool = False) -> None:
         super().__init__()
-        self._public_only = public_only
         self._args = HttpArgs()
-        self._sockets: list[socket.socket] = []
-        self._sockets_guard = threading.Lock()
+        self._connections = Connections(public_only)
 
     def parse_args(self, command: str, args: str) -> None:
         found = decode(args, HttpArgs)
@@ -105,7 +92,7 @@ class HttpRunner(BaseRunner):
         args, log = self._args, context.log
         request = self._request(context)
         until = time.monotonic() + (self.timeout or 30.0)
-        self.cancel.subscribe(self._hang_up)
+        self.cancel.subscribe(lambda _: self._connections.hang_up())
         for attempt in range(args.retries + 1):
             log(f"[HTTP] {request.method} {safe_url(request.url)}\n".encode())
             began = time.monotonic()
@@ -128,7 +115,8 @@ class HttpRunner(BaseRunner):
         raise AssertionError("unreachable")
 
     def cleanup(self) -> None:
-        self._hang_up(None)
+        self._connections.hang_up()
+        self._connections.close()
 
     def _request(self, context: ExecutionContext) -> Request:
         args, known = self._args, context.environment
@@ -154,8 +142,14 @@ class HttpRunner(BaseRunner):
             if method in WITH_BODY:
                 body = json.dumps(_filled(args.body, known), ensure_ascii=False).encode("utf-8", "replace")
         if args.credential_id:
+            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
             headers["Authorization"] = self._authorization(context)
-        headers.setdefault("User-Agent", "cronjob-worker")
+        elif urlsplit(url).username and not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = basic(
+                unquote(urlsplit(url).username or ""), unquote(urlsplit(url).password or "")
+            )
+        if not any(name.lower() == "user-agent" for name in headers):
+            headers["User-Agent"] = "cronjob-worker"
         return Request(method, url, headers, body)
 
     def _authorization(self, context: ExecutionContext) -> str:
@@ -166,8 +160,7 @@ class HttpRunner(BaseRunner):
         if credential.category == "api_token" and isinstance(value.get("token"), str):
             return f"Bearer {value['token']}"
         if isinstance(value.get("username"), str) and isinstance(value.get("password"), str):
-            pair = f"{value['username']}:{value['password']}"
-            return "Basic " + base64.b64encode(pair.encode()).decode()
+            return basic(value["username"], value["password"])
         raise InvalidTask(f"credential_id: category {credential.category!r} is neither username_password nor api_token")
 
     def _follow(self, request: Request, until: float, log: Any) -> Answer:
@@ -184,16 +177,16 @@ class HttpRunner(BaseRunner):
         parts = urlsplit(request.url)
         host, path = parts.hostname or "", urlunsplit(("", "", parts.path or "/", parts.query, ""))
         timeout = urllib3.Timeout(total=max(0.05, until - time.monotonic()))
-        pool: HTTPConnectionPool
-        if parts.scheme == "https":
-            pool = HTTPSConnectionPool(host, parts.port or 443, timeout=timeout, ssl_context=self._tls())
+        tls = self._tls() if parts.scheme == "https" else None
+        pool = self._connections.pool(tls is not None, ascii_host(host), parts.port, timeout, tls)
+        if isinstance(pool, HTTPSConnectionPool):
             pool.assert_hostname = None if self._args.verify_tls else False
-        else:
-            pool = HTTPConnectionPool(host, parts.port or 80, timeout=timeout)
-        pool.ConnectionCls = self._connection_class(parts.scheme == "https")
+        # Header values go out as UTF-8, whatever the HTTP library would like them to be.
+        headers = {name: value.encode("utf-8", "replace").decode("latin-1") for name, value in request.headers.items()}
+        response = None
         try:
             response = pool.urlopen(
-                request.method, path, body=request.body, headers=dict(request.headers), retries=False, redirect=False,
+                request.method, path, body=request.body, headers=headers, retries=False, redirect=False,
                 preload_content=False,
             )  # fmt: skip
             body, truncated = b"", False
@@ -202,13 +195,18 @@ class HttpRunner(BaseRunner):
                 if len(body) > self._args.max_response_bytes:
                     body, truncated = body[: self._args.max_response_bytes], True
                     break
-                if self.cancel.requested or time.monotonic() > until:
-                    raise OSError("ended while reading the answer")
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, response.reason or "", headers, body, truncated)
+                if time.monotonic() > until:
+                    break
+            # A connection that a cancel ended looks like the end of an answer without a length.
+            if self.cancel.requested or time.monotonic() > until:
+                raise OSError("ended while reading the answer")
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, response.reason or "", found, body, truncated)
         finally:
+            if response is not None:
+                response.close()
             pool.close()
-            self._hang_up(None)
+            self._connections.close()
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self._args.ca_file or None)
@@ -218,70 +216,26 @@ class HttpRunner(BaseRunner):
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _connection_class(self, secure: bool) -> Any:
-        """A connection that looks at the address it is about to use, and that a cancel can close."""
-        runner = self
-        base: Any = HTTPSConnection if secure else HTTPConnection
-
-        class Connection(base):  # type: ignore[misc]
-            def _new_conn(self) -> socket.socket:
-                sock = runner._dial(self._dns_host, self.port, self.timeout)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock
-
-        return Connection
-
-    def _dial(self, host: str, port: int, timeout: Any) -> socket.socket:
-        last: Exception = OSError(f"{host}: no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            check_address(str(address[0]), self._public_only)
-            sock = socket.socket(family, kind, protocol)
-            with self._sockets_guard:
-                self._sockets.append(sock)
-            if self.cancel.requested:
-                self._hang_up(None)
-            sock.settimeout(timeout if isinstance(timeout, (int, float)) else None)
-            try:
-                sock.connect(address)
-            except OSError as error:
-                last = error
-                sock.close()
-                continue
-            return sock
-        raise last
-
-    def _hang_up(self, _: CancelRequest | None) -> None:
-        with self._sockets_guard:
-            sockets, self._sockets = self._sockets, []
-        for sock in sockets:
-            # Not closed here: its owner does that, and until then nobody else can get its descriptor number.
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
     def _judge(self, answer: Answer) -> Result:
         expected = self._args.expected_status
         text = answer.body.decode(charset(answer.headers.get("content-type", "")), "replace")
         good = answer.status in expected if expected else answer.status < 400
         output = output_of(text, answer.status)
-        log = f"HTTP {answer.status} {answer.reason}\n{text}"
+        cut = f"\n... cut after {self._args.max_response_bytes} bytes (max_response_bytes)" if answer.truncated else ""
+        log = f"HTTP {answer.status} {answer.reason}\n{text}{cut}"
         if good:
-            return self.end(EndReason.COMPLETED, output=output, log=log, exit_code=answer.status)
+            result = self.end(EndReason.COMPLETED, output=output, log=log, exit_code=answer.status)
+            return replace(result, truncated=answer.truncated)
         wanted = f", expected {', '.join(map(str, expected))}" if expected else ""
-        return self.end(
-            EndReason.FAILED,
-            output=output,
-            log=log,
-            error=f"HTTP status {answer.status}{wanted}",
-            exit_code=answer.status,
-        )
+        error = f"HTTP status {answer.status}{wanted}"
+        result = self.end(EndReason.FAILED, output=output, log=log, error=error, exit_code=answer.status)
+        return replace(result, truncated=answer.truncated)
 
 
 def output_of(text: str, status: int) -> str:
     """A JSON object passes, with ``status_code`` added where it has none; everything else becomes a message."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
@@ -303,15 +257,16 @@ def redirected(request: Request, status: int, target: str) -> Request:
     return Request("GET", url, headers, None)
 
 
-def check_address(text: str, public_only: bool) -> None:
-    """Raises Forbidden for addresses that no task may reach."""
-    address: Any = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1] or address
-    if any(address in network for network in METADATA):
-        raise Forbidden(f"the address {address} is that of a metadata service or of the local link: not asked")
-    if public_only and not address.is_global:
-        raise Forbidden(f"the address {address} is not a public one: not asked")
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode("utf-8", "replace")).decode()
+
+
+def ascii_host(host: str) -> str:
+    """The name as DNS knows it."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        raise InvalidTask(f"url: {host!r} is not a host name") from None
 
 
 def safe_url(url: str) -> str:
@@ -365,3 +320,7 @@ def _filled(value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _filled(item, environment) for key, item in value.items()}
     return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")

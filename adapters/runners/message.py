@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formataddr
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit, urlunsplit
 
 import urllib3
 
 from adapters.runners.arguments import decode, need
 from adapters.runners.base import BaseRunner
+from adapters.runners.dialling import Connections
 from domain.errors import InvalidTask, WorkerError
 from domain.result import EndReason, Result
 from domain.runner import Credential, ExecutionContext
@@ -29,10 +30,36 @@ from domain.runner import Credential, ExecutionContext
 WEBHOOKS = ("wechat_work_bot", "feishu_bot", "dingtalk_bot", "slack", "webhook")
 CATEGORY = {"email": "email", "wechat_work": "wechat_work"} | dict.fromkeys(WEBHOOKS, "webhook")
 WECHAT = "https://qyapi.weixin.qq.com"
+ANSWER_CAP = 65_536
+EXPIRED = (40014, 42001)  # the service's words for a token that counts no more
 
 
 class NotSent(WorkerError):
     """The other side did not take the message, or not for everybody."""
+
+
+class TokenCache:
+    """Access tokens in memory until a minute before they end: the service limits how often it may be asked (M8)."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[float, str]] = {}
+        self._guard = threading.Lock()
+
+    def get(self, key: bytes) -> str:
+        with self._guard:
+            until, token = self._known.get(key, (0.0, ""))
+            return token if time.monotonic() < until else ""
+
+    def put(self, key: bytes, token: str, seconds: float) -> None:
+        with self._guard:
+            self._known[key] = (time.monotonic() + seconds - 60, token)
+
+    def drop(self, key: bytes) -> None:
+        with self._guard:
+            self._known.pop(key, None)
+
+
+TOKENS = TokenCache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +83,20 @@ class MessageArgs:
 
 
 class MessageRunner(BaseRunner):
-    """``ca_file`` adds authorities for mail and web; ``wechat`` is the address of that service's API."""
+    """``ca_file`` adds authorities for mail and web; ``wechat`` is the address of that service's API.
+
+    Runs with the same ``tokens`` share access tokens.
+    """
 
     default_timeout = 60.0
 
-    def __init__(self, ca_file: str = "", wechat: str = WECHAT) -> None:
+    def __init__(self, ca_file: str = "", wechat: str = WECHAT, tokens: TokenCache = TOKENS) -> None:
         super().__init__()
         self._args = MessageArgs()
         self._ca_file = ca_file
         self._wechat = wechat
-        self._socket: socket.socket | None = None
+        self._tokens = tokens
+        self._connections = Connections()
         self._done = threading.Event()
         self._outcome: list[Result] = []
 
@@ -94,27 +125,20 @@ class MessageRunner(BaseRunner):
         sender.join(1.0)
         return self._outcome[0] if self._outcome else self.cancelled()
 
-    def _interrupt(self) -> None:
-        sock = self._socket
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self._done.set()
+    def cleanup(self) -> None:
+        self._connections.hang_up()
+        self._connections.close()
 
-    def _keep_socket(self, sock: socket.socket) -> None:
-        """Called as soon as there is a connection, so that a stop can end it while the server says nothing."""
-        self._socket = sock
-        if self.cancel.requested:
-            self._interrupt()
+    def _interrupt(self) -> None:
+        self._connections.hang_up()
+        self._done.set()
 
     def _send_guarded(self, context: ExecutionContext) -> None:
         try:
             result = self._guarded_run_of(context)
         except Exception as error:  # noqa: BLE001 - told as this task's end
             result = self.end(EndReason.INTERNAL, error=type(error).__name__)
-        if not self.cancel.requested:
+        if result.end_reason is EndReason.COMPLETED or not self.cancel.requested:
             self._outcome.append(result)
         self._done.set()
 
@@ -142,7 +166,10 @@ class MessageRunner(BaseRunner):
 
     def _send(self, credential: Credential) -> None:
         if self._args.type == "email":
-            self._send_mail(credential)
+            try:
+                self._send_mail(credential)
+            finally:
+                self._connections.close()
         elif self._args.type == "wechat_work":
             self._send_wechat(credential)
         else:
@@ -160,9 +187,9 @@ class MessageRunner(BaseRunner):
             tls.load_verify_locations(self._ca_file)
         limit = min(30.0, self.timeout or 30.0)
         plain = value.get("use_tls") is False
-        keep = self._keep_socket
-        mailer = _implicit(keep)(host, port, timeout=limit, context=tls) if port == 465 and not plain else None
-        with mailer or _explicit(keep)(host, port, timeout=limit) as smtp:
+        dial = self._connections.dial
+        mailer = _implicit(dial)(host, port, timeout=limit, context=tls) if port == 465 and not plain else None
+        with mailer or _explicit(dial)(host, port, timeout=limit) as smtp:
             if not plain and port != 465:
                 smtp.starttls(context=tls)  # a server that does not offer it gets nothing (M5)
             if password := value.get("password"):
@@ -187,7 +214,10 @@ class MessageRunner(BaseRunner):
         for item in args.attachments:
             if not isinstance(item, dict) or not isinstance(item.get("name"), str):
                 raise InvalidTask('attachments must be objects with "name" and "content" or "base64"')
-            data = base64.b64decode(item["base64"]) if "base64" in item else str(item.get("content", "")).encode()
+            try:
+                data = _bytes_of(item)
+            except (AttributeError, ValueError):
+                raise InvalidTask(f"attachments: {item['name']!r} is not base64") from None
             message.add_attachment(data, maintype="application", subtype="octet-stream", filename=item["name"])
         return message
 
@@ -195,20 +225,33 @@ class MessageRunner(BaseRunner):
 
     def _send_wechat(self, credential: Credential) -> None:
         args, value = self._args, credential.value
-        query = urlencode({"corpid": text_of(value, "corp_id"), "corpsecret": text_of(value, "corp_secret")})
-        answer = self._post("GET", f"{self._wechat}/cgi-bin/gettoken?{query}", None)
-        _check(answer, "errcode", "errmsg")
         kind = "markdown" if args.content_type == "markdown" else "text"
         body = {
             "touser": args.to_user, "toparty": args.to_party, "totag": args.to_tag, "msgtype": kind,
             "agentid": number_of(value, "agent_id", 0), kind: {"content": args.content},
         }  # fmt: skip
-        token = quote_plus(str(answer.get("access_token", "")))
-        answer = self._post("POST", f"{self._wechat}/cgi-bin/message/send?access_token={token}", body)
+        for fresh in (False, True):
+            key, token = self._token(text_of(value, "corp_id"), text_of(value, "corp_secret"), fresh)
+            url = f"{self._wechat}/cgi-bin/message/send?access_token={quote_plus(token)}"
+            answer = self._post("POST", url, body)
+            if answer.get("errcode") not in EXPIRED:
+                break
+            self._tokens.drop(key)
         _check(answer, "errcode", "errmsg")
         missed = [f"{key} {answer[key]}" for key in ("invaliduser", "invalidparty", "invalidtag") if answer.get(key)]
         if missed:
             raise NotSent(f"not sent to {'; '.join(missed)}; sent to the others")
+
+    def _token(self, corp: str, secret: str, fresh: bool) -> tuple[bytes, str]:
+        key = hashlib.sha256(f"{self._wechat}\0{corp}\0{secret}".encode()).digest()
+        if not fresh and (token := self._tokens.get(key)):
+            return key, token
+        query = urlencode({"corpid": corp, "corpsecret": secret})
+        answer = self._post("GET", f"{self._wechat}/cgi-bin/gettoken?{query}", None)
+        _check(answer, "errcode", "errmsg")
+        token = str(answer.get("access_token", ""))
+        self._tokens.put(key, token, number_of(answer, "expires_in", 0))
+        return key, token
 
     def _send_webhook(self, credential: Credential) -> None:
         kind, url = self._args.type, text_of(credential.value, "webhook")
@@ -231,37 +274,56 @@ class MessageRunner(BaseRunner):
     def _post(self, method: str, url: str, body: Any) -> dict[str, Any]:
         """One request; no error of it holds the URL, which is the secret (M4)."""
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidTask("the credential's webhook is not an address that begins with http:// or https://")
+        secure = parts.scheme == "https"
         limit = urllib3.Timeout(total=min(30.0, self.timeout or 30.0))
-        with urllib3.PoolManager(ca_certs=self._ca_file or None) as pool:
-            answer = pool.request(
-                method, url, body=data, headers={"Content-Type": "application/json"}, timeout=limit, retries=False,
-                redirect=False,
+        tls = ssl.create_default_context() if secure else None
+        if tls is not None and self._ca_file:
+            tls.load_verify_locations(self._ca_file)
+        pool = self._connections.pool(secure, parts.hostname, parts.port, limit, tls)
+        answer = None
+        try:
+            answer = pool.urlopen(
+                method, urlunsplit(("", "", parts.path or "/", parts.query, "")), body=data, retries=False,
+                headers={"Content-Type": "application/json"}, redirect=False, preload_content=False,
             )  # fmt: skip
+            text = answer.read(ANSWER_CAP)
+        finally:
+            if answer is not None:
+                answer.close()
+            pool.close()
+            self._connections.close()
         if answer.status >= 300:
             raise NotSent(f"the service answered HTTP status {answer.status}")
         try:
-            document = json.loads(answer.data)
+            document = json.loads(text)
         except ValueError:
             document = {}
         return document if isinstance(document, dict) else {}
 
 
-def _explicit(keep: Callable[[socket.socket], None]) -> type[smtplib.SMTP]:
+Dial = Callable[[str, int, float | None], socket.socket]
+
+
+def _explicit(dial: Dial) -> type[smtplib.SMTP]:
     class Mailer(smtplib.SMTP):
         def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-            sock = socket.create_connection((host, port), timeout)
-            keep(sock)
-            return sock
+            return dial(host, port, timeout)
 
     return Mailer
 
 
-def _implicit(keep: Callable[[socket.socket], None]) -> type[smtplib.SMTP_SSL]:
+def _implicit(dial: Dial) -> type[smtplib.SMTP_SSL]:
     class Mailer(smtplib.SMTP_SSL):
         def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-            sock = self.context.wrap_socket(socket.create_connection((host, port), timeout), server_hostname=host)
-            keep(sock)
-            return sock
+            sock = dial(host, port, timeout)
+            try:
+                return self.context.wrap_socket(sock, server_hostname=host)
+            except BaseException:
+                sock.close()
+                raise
 
     return Mailer
 
@@ -317,6 +379,12 @@ BODIES: dict[str, Callable[[MessageArgs], dict[str, Any]]] = {
     "slack": lambda args: {"text": args.content},
     "webhook": lambda args: {"subject": args.subject, "content": args.content, "content_type": args.content_type},
 }
+
+
+def _bytes_of(attachment: Mapping[str, Any]) -> bytes:
+    if "base64" in attachment:
+        return base64.b64decode("".join(attachment["base64"].split()), validate=True)
+    return str(attachment.get("content", "")).encode("utf-8", "replace")
 
 
 def text_of(value: Mapping[str, Any], key: str) -> str:

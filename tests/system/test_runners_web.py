@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import socket
+import socketserver
 import ssl
 import threading
 import time
@@ -18,10 +19,11 @@ import trustme
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.approval import ApprovalRunner
-from adapters.runners.http import Forbidden, HttpRunner, check_address, safe_url
+from adapters.runners.dialling import Forbidden, check_address
+from adapters.runners.http import HttpRunner, safe_url
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit.peers_small import MailBox, answer, http_peer
+from adapters.testkit.peers_small import MailBox, Served, answer, http_peer
 from domain.errors import InvalidTask, NotFound
 from domain.result import EndReason, Result
 from domain.runner import Approval, Credential, ExecutionContext, Runner
@@ -263,27 +265,81 @@ def test_an_answer_is_bounded_after_unpacking() -> None:  # G74, H2
     assert len(result.output) < 100_000
 
 
-@pytest.mark.parametrize("how", ["never", "drip"])
-def test_a_peer_that_never_ends_its_answer_is_left_at_stop_and_time_out(how: str) -> None:  # H1
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("how", ["never", "head", "drip"])
+def test_a_peer_that_never_ends_its_answer_is_left_at_stop_and_time_out(
+    how: str, secure: bool, authority: tuple[ssl.SSLContext, str]
+) -> None:  # H1
     released = threading.Event()
 
     def respond(request: Any, _: bytes) -> None:
-        if how == "drip":
+        if how != "never":
             request.send_response(200)
             request.end_headers()
-            while not released.wait(0.05):
+        while not released.wait(0.05):
+            if how == "drip":
                 request.wfile.write(b"x")
-        released.wait(20)
 
-    with http_peer(respond) as peer:
-        url = f"http://127.0.0.1:{peer.port}/"
+    with http_peer(respond, authority[0] if secure else None) as peer:
+        where = {"url": f"http{'s' if secure else ''}://127.0.0.1:{peer.port}/", "ca_file": authority[1]}
         runner = HttpRunner()
-        result, spent = stopped_after(runner, 0.3, lambda: execute(runner, url=url))
+        result, spent = stopped_after(runner, 0.3, lambda: execute(runner, **where))
         assert (result.status, spent < 1.3) == (Status.STOPPED, True)
         began = time.monotonic()
-        assert execute(HttpRunner(), timeout=0.5, url=url).status is Status.TIMEOUT
+        assert execute(HttpRunner(), timeout=0.5, **where).status is Status.TIMEOUT
         assert time.monotonic() - began < 1.5
         released.set()
+
+
+def test_a_peer_that_never_shakes_hands_is_left_at_stop() -> None:  # H1
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runner = HttpRunner()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        result, spent = stopped_after(runner, 0.3, lambda: execute(runner, url=url))
+    assert (result.status, spent < 1.3) == (Status.STOPPED, True)
+
+
+def test_a_name_that_is_never_resolved_holds_no_stopped_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(20) and [])
+    runner = HttpRunner()
+    result, spent = stopped_after(runner, 0.2, lambda: execute(runner, url="http://slow.example/"))
+    released.set()
+    assert (result.status, spent < 1.2) == (Status.STOPPED, True)
+
+
+def test_user_and_password_of_the_url_are_sent_and_not_shown() -> None:  # H4
+    logs: list[bytes] = []
+    with http_peer(echo) as peer:
+        url = f"http://me:hunter%21@127.0.0.1:{peer.port}/"
+        result = execute(HttpRunner(), ExecutionContext(log=logs.append), url=url)
+    assert json.loads(result.output)["headers"]["Authorization"] == "Basic bWU6aHVudGVyIQ=="
+    assert b"hunter" not in b"".join(logs)
+
+
+def test_a_header_may_hold_any_character() -> None:
+    seen: list[str] = []
+
+    def respond(request: Any, _: bytes) -> None:
+        seen.append(request.headers["X-Name"].encode("latin-1").decode())
+        answer(request, 200)
+
+    with http_peer(respond) as peer:
+        execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", headers={"X-Name": "任务"})
+    assert seen == ["任务"]
+
+
+def test_an_answer_that_was_cut_says_so() -> None:  # H2
+    with http_peer(lambda request, _: answer(request, 200, b"x" * 1000)) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", max_response_bytes=10)
+    assert (result.truncated, json.loads(result.output)["message"]) == (True, "x" * 10)
+    assert "max_response_bytes" in result.execute_log
+
+
+def test_an_answer_that_is_no_strict_json_is_a_text() -> None:
+    with http_peer(lambda request, _: answer(request, 200, b'{"a": NaN}')) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/")
+    assert json.loads(result.output)["message"] == '{"a": NaN}'
 
 
 def test_a_failed_request_is_tried_again_only_when_asked() -> None:
@@ -399,6 +455,37 @@ def test_a_mail_server_that_says_nothing_is_left_at_stop_and_time_out() -> None:
         box.released.set()
 
 
+def senders() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "message"]
+
+
+def test_a_mail_server_that_never_shakes_hands_keeps_no_thread_after_a_stop() -> None:  # M6
+    released = threading.Event()
+
+    class Mute(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for words in (b"220 here\r\n", b"250-here\r\n250 STARTTLS\r\n", b"220 go\r\n"):
+                self.wfile.write(words)
+                self.rfile.readline()
+            released.wait(20)
+
+    with Served(Mute) as server:
+        runner = MessageRunner()
+        context = ExecutionContext(credentials=mail(server.port))
+        result, spent = stopped_after(runner, 0.3, lambda: execute(runner, context, **MAIL))
+        assert (result.status, spent < 1.3, senders()) == (Status.STOPPED, True, [])
+        released.set()
+
+
+def test_a_chat_service_that_says_nothing_keeps_no_thread_after_a_stop() -> None:  # M3, M6
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        value = {"webhook": f"http://127.0.0.1:{listener.getsockname()[1]}/hook"}
+        runner = MessageRunner()
+        context = ExecutionContext(credentials=Keys(hook=("webhook", value)))
+        result, spent = stopped_after(runner, 0.2, lambda: execute(runner, context, type="slack", **CHAT))
+        assert (result.status, spent < 1.2, senders()) == (Status.STOPPED, True, [])
+
+
 CHAT: dict[str, Any] = {"credential_id": "hook", "content": "up", "at_user_ids": ["u1", "<x>"], "at_mobiles": ["1"]}
 GOOD = {
     "wechat_work_bot": {"errcode": 0},
@@ -454,6 +541,55 @@ def test_wechat_work_tells_who_was_missed() -> None:
         )  # fmt: skip
     assert result.status is Status.FAILED
     assert "bob" in result.error
+
+
+WECHAT_TASK = {"type": "wechat_work", "credential_id": "w", "content": "hi", "to_user": "bob"}
+WECHAT_KEYS = Keys(w=("wechat_work", {"corp_id": "corp-id-123", "corp_secret": "hunter2", "agent_id": 7}))
+
+
+def test_wechat_work_is_asked_for_a_token_once_and_again_when_it_expired() -> None:  # M8
+    paths: list[str] = []
+    replies = iter([0, 42001, 0])
+
+    def respond(request: Any, _: bytes) -> None:
+        paths.append(request.path.split("?")[0].rpartition("/")[2])
+        token = {"errcode": 0, "access_token": "t", "expires_in": 7200}
+        body = token if paths[-1] == "gettoken" else {"errcode": next(replies)}
+        answer(request, 200, json.dumps(body).encode())
+
+    with http_peer(respond) as peer:
+        for _ in range(2):
+            runner = MessageRunner(wechat=f"http://127.0.0.1:{peer.port}")
+            assert execute(runner, ExecutionContext(credentials=WECHAT_KEYS), **WECHAT_TASK).status is Status.SUCCESS
+    assert paths == ["gettoken", "send", "send", "gettoken", "send"]
+
+
+def test_a_stop_before_the_message_is_sent_really_stops_it() -> None:  # M6
+    paths: list[str] = []
+
+    def respond(request: Any, _: bytes) -> None:
+        paths.append(request.path.split("?")[0].rpartition("/")[2])
+        runner.stop()
+        answer(request, 200, b'{"errcode": 0, "access_token": "t", "expires_in": 7200}')
+
+    with http_peer(respond) as peer:
+        runner = MessageRunner(wechat=f"http://127.0.0.1:{peer.port}")
+        result = execute(runner, ExecutionContext(credentials=WECHAT_KEYS), **WECHAT_TASK)
+    assert (result.status, paths) == (Status.STOPPED, ["gettoken"])
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "nothing", "http://169.254.169.254/latest/"])
+def test_a_webhook_that_may_not_be_asked_fails_without_showing_it(url: str) -> None:
+    context = ExecutionContext(credentials=Keys(hook=("webhook", {"webhook": url + "?key=hunter2"})))
+    result = execute(MessageRunner(), context, type="slack", **CHAT)
+    assert result.status in (Status.FAILED, Status.ERROR)
+    assert "hunter2" not in repr(result)
+
+
+def test_an_attachment_that_is_not_base64_is_the_authors_mistake() -> None:
+    context = ExecutionContext(credentials=mail(1))
+    result = execute(MessageRunner(), context, **(MAIL | {"attachments": [{"name": "a.bin", "base64": "!"}]}))
+    assert (result.end_reason, "a.bin" in result.error) == (EndReason.INVALID_TASK, True)
 
 
 def test_a_credential_of_another_kind_or_an_unknown_one_fails() -> None:
