@@ -84,6 +84,7 @@ def make_registry(
     from adapters.runners.approval import ApprovalRunner
     from adapters.runners.command import CommandRunner, ProcessOptions
     from adapters.runners.file.runner import FileRunner
+    from adapters.runners.git.runner import GitOptions, GitRunner
     from adapters.runners.guard import CommandGuard
     from adapters.runners.http import HttpRunner
     from adapters.runners.message import MessageRunner
@@ -101,6 +102,8 @@ def make_registry(
     registry.register("http", lambda: HttpRunner(runners.http_public_only))
     registry.register("message", lambda: MessageRunner(runners.ca_file))
     registry.register("approval", ApprovalRunner)
+    git = GitOptions(runners.git_known_hosts, runners.ca_file)
+    registry.register("git", lambda: GitRunner(processes, options, git))
     registry.register("file", lambda: FileRunner(runners.file_roots))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 

@@ -107,7 +107,10 @@ class Execution(Section):
 class Runners(Section):
     plugins: dict[str, str] = Field({}, description="category to module:class of runners of your own")
     http_public_only: bool = Field(False, description="http tasks may ask public addresses only")
-    ca_file: Text = Field("", description="certificate authorities that message tasks trust beside the system's")
+    ca_file: Text = Field(
+        "", description="certificate authorities that message and git tasks trust beside the system's"
+    )
+    git_known_hosts: Text = Field("", description="ssh host keys for git tasks; empty: the user's own known_hosts")
     script_dirs: list[Text] = Field(
         ["/var/scripts", "/opt/cronjob/scripts", "/data/scripts"], description="where script files may lie"
     )
