@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -82,8 +83,8 @@ class HttpRunner(BaseRunner):
         method = found.method.strip().upper() or "GET"
         if method not in METHODS:
             raise InvalidTask(f"method must be one of {', '.join(METHODS)}, not {found.method!r}")
-        if "${" not in found.url and urlsplit(found.url).scheme not in ("http", "https"):
-            raise InvalidTask("url must begin with http:// or https://")
+        if "${" not in found.url:
+            check_url(found.url)
         if found.retries < 0 or found.max_redirects < 0 or found.max_response_bytes < 1:
             raise InvalidTask("retries, max_redirects and max_response_bytes must not be negative")
         self._args = found
@@ -121,10 +122,7 @@ class HttpRunner(BaseRunner):
     def _request(self, context: ExecutionContext) -> Request:
         args, known = self._args, context.environment
         url = substitute(args.url, known)
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise InvalidTask("url must begin with http:// or https://")
-        if not urlsplit(url).hostname:
-            raise InvalidTask("url names no host")
+        check_url(url)
         if args.query:
             parts = urlsplit(url)
             pairs = parse_qsl(parts.query, keep_blank_values=True)
@@ -246,8 +244,10 @@ def output_of(text: str, status: int) -> str:
 def redirected(request: Request, status: int, target: str) -> Request:
     """The next request: 307 and 308 repeat, the others become GET; credentials stay with their own host."""
     url = urljoin(request.url, target)
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError(f"a redirect to {urlsplit(url).scheme}: is not followed")
+    try:
+        check_url(url)
+    except InvalidTask as error:
+        raise ValueError(f"a redirect that cannot be followed: {error}") from None
     headers = dict(request.headers)
     if urlsplit(url)[:2] != urlsplit(request.url)[:2]:
         headers = {name: value for name, value in headers.items() if name.lower() not in SECRET_HEADERS}
@@ -255,6 +255,21 @@ def redirected(request: Request, status: int, target: str) -> Request:
         return Request(request.method, url, headers, request.body)
     headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
     return Request("GET", url, headers, None)
+
+
+def check_url(url: str) -> None:
+    """Raises InvalidTask where there is nothing that could be asked."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidTask(f"url is not valid: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise InvalidTask("url must begin with http:// or https://")
+    if not parts.hostname:
+        raise InvalidTask("url names no host")
+    if port == 0:
+        raise InvalidTask("url: there is no port 0")
 
 
 def basic(user: str, password: str) -> str:
@@ -283,8 +298,9 @@ def safe_url(url: str) -> str:
 def explain(error: Exception) -> str:
     """What went wrong, in words that hold no URL."""
     cause: BaseException = error
-    while isinstance(
-        inner := getattr(cause, "reason", None) or cause.__cause__ or next(iter(cause.args), None), Exception
+    while inner := next(
+        (one for one in (getattr(cause, "reason", None), cause.__cause__, *cause.args) if isinstance(one, Exception)),
+        None,
     ):
         cause = inner
     if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)):
@@ -293,11 +309,10 @@ def explain(error: Exception) -> str:
         return f"TLS: {cause.reason or cause}: {getattr(cause, 'verify_message', '')}".rstrip(": ")
     if isinstance(cause, OSError):
         return f"connection failed: {cause.strerror or cause}"
-    return (
-        f"{type(cause).__name__}: {cause}"
-        if not isinstance(cause, urllib3.exceptions.HTTPError)
-        else type(cause).__name__
-    )
+    name = type(cause).__name__
+    if isinstance(cause, (urllib3.exceptions.HTTPError, HTTPException)):
+        return f"connection failed: {name}"
+    return f"{name}: {cause}"
 
 
 def charset(content_type: str) -> str:

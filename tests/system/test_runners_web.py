@@ -369,6 +369,32 @@ def test_metadata_services_are_not_asked(text: str) -> None:  # G73, H7
         check_address(text, public_only=False)
 
 
+@pytest.mark.parametrize("text", ["64:ff9b::a9fe:a9fe", "::a9fe:a9fe"])
+def test_metadata_services_are_not_asked_through_another_network(text: str) -> None:  # G73
+    with pytest.raises(Forbidden):
+        check_address(text, False)
+
+
+@pytest.mark.parametrize(
+    "host", ["2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "169.254.43518", "me@169.254.169.254"]
+)
+def test_no_other_spelling_of_an_address_leads_to_it(host: str) -> None:  # G73
+    result = execute(HttpRunner(), timeout=5, url=f"http://{host}/latest/")
+    assert (result.status, "not asked" in result.error) == (Status.FAILED, True)
+
+
+def test_a_redirect_to_a_metadata_service_is_not_followed() -> None:  # G73
+    with http_peer(lambda request, _: answer(request, 302, Location="http://169.254.169.254/")) as peer:
+        result = execute(HttpRunner(), timeout=5, url=f"http://127.0.0.1:{peer.port}/")
+    assert (result.status, "not asked" in result.error) == (Status.FAILED, True)
+
+
+def test_a_name_that_leads_to_a_forbidden_address_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:  # G73
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
+    assert "not asked" in execute(HttpRunner(), timeout=5, url="http://innocent.example/").error
+
+
 def test_only_public_addresses_where_that_is_wanted() -> None:
     check_address("127.0.0.1", public_only=False)
     for text in ("127.0.0.1", "10.0.0.1", "0.0.0.0", "::1", "::ffff:10.0.0.1"):
@@ -388,6 +414,26 @@ def test_a_shown_url_holds_no_secret() -> None:
 def test_a_wrong_request_is_refused(args: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):
         HttpRunner().parse_args("", json.dumps(args))
+
+
+@pytest.mark.parametrize("url", ["http://", "http://a:99999/", "http://a:b/", "http://[::1", "http://a:0/"])
+def test_a_url_that_names_no_peer_is_refused(url: str) -> None:
+    with pytest.raises(InvalidTask, match="url"):
+        HttpRunner().parse_args("", json.dumps({"url": url}))
+    context = ExecutionContext(environment={"URL": url})
+    assert execute(HttpRunner(), context, url="${URL}").end_reason is EndReason.INVALID_TASK
+
+
+def test_a_failed_connection_says_so_in_the_words_that_the_server_sorts_by() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    assert "connection failed: Connection refused" in execute(HttpRunner(), url=url).error
+
+
+def test_a_redirect_to_another_scheme_is_not_followed() -> None:
+    with http_peer(lambda request, _: answer(request, 302, Location="file:///etc/passwd")) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/")
+    assert (result.status, "redirect" in result.error) == (Status.FAILED, True)
 
 
 def test_a_header_with_a_line_break_is_refused() -> None:
