@@ -412,7 +412,7 @@ def test_two_appends_to_one_log_at_a_time_are_noted(server: SimulatedServer) -> 
 def test_health_needs_no_key_and_tells_who_is_connected(server: SimulatedServer) -> None:
     """Protocol 6.10."""
     with Worker(server, "w1") as worker:
-        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        client = http.client.HTTPConnection("127.0.0.2", server.port, timeout=5)
         client.request("GET", "/health")
         document = json.loads(client.getresponse().read())
         client.close()
