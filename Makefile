@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 5
 PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace
 
-.PHONY: help setup run test check torture mutants demo peers lock clean
+.PHONY: help setup run test check torture mutants peers lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -40,9 +40,6 @@ torture: $(VENV)/.dev ## the long form of the reliability tests: make torture MI
 
 mutants: $(VENV)/.dev ## show that each deliberate defect turns a test red
 	$(BIN)/python -m adapters.testkit.mutants
-
-demo: $(VENV)/.dev ## one sample task per category against the simulated server
-	$(BIN)/python -m adapters.testkit.demo
 
 peers: ## install the real servers that tests talk to (Debian packages; needs root)
 	apt-get update -qq
