@@ -1,0 +1,129 @@
+"""A client of the Docker API whose blocked requests can be ended from another thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.runners.container.request import Request
+from domain.errors import InvalidTask, MissingExtra
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+DOCKER_SOCKET = "/var/run/docker.sock"
+
+
+class Lines:
+    """The sockets of one client. After ``cut`` each blocked and each new request fails at once; any thread."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._cut = False
+
+    def add(self, line: socket.socket) -> None:
+        self._sockets.append(line)
+        if self._cut:
+            self.cut()
+
+    def cut(self) -> None:
+        self._cut = True
+        for line in tuple(self._sockets):
+            try:
+                line.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # closed by itself meanwhile
+
+    def close(self) -> None:
+        """Close what the client left open, such as the stream of an exec."""
+        for line in self._sockets:
+            # A response that was not read to its end would keep the descriptor open after a mere close.
+            descriptor = line.detach()
+            if descriptor >= 0:
+                socket.close(descriptor)
+        self._sockets.clear()
+
+
+def connect(request: Request, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None) -> APIClient:
+    """A client that has agreed on a version with the engine; raises docker's errors. ``timeout`` is per read."""
+    try:
+        from docker import APIClient
+    except ImportError:
+        raise MissingExtra("container", "docker") from None
+    if request.host:
+        base = request.host if "://" in request.host else f"tcp://{request.host}"
+    else:
+        base = f"unix://{request.socket or DOCKER_SOCKET}"
+    private = tempfile.TemporaryDirectory(prefix="cronjob-container-")
+    try:
+        config = _tls(Path(private.name), tls) if request.tls else None
+        client = APIClient(base_url=base, version="1.41", timeout=timeout, tls=config)
+        _track(client, lines)
+        client._version = client.version(api_version=False)["ApiVersion"]
+    except BaseException:
+        lines.close()
+        private.cleanup()
+        raise
+    plain = client.close
+
+    def close() -> None:
+        """The key files are read for each new connection, so they go with the client."""
+        plain()
+        lines.close()
+        private.cleanup()
+
+    client.close = close
+    return client
+
+
+def _tls(directory: Path, values: Mapping[str, Any] | None) -> Any:
+    from docker.tls import TLSConfig
+
+    if values is None:
+        raise InvalidTask("tls needs tls_cred: a key_value credential with ca_cert, client_cert and client_key")
+    names = {"ca_cert": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
+    for key, name in names.items():
+        if not isinstance(values.get(key), str):
+            raise InvalidTask(f"the credential of tls_cred has no {key}")
+        descriptor = os.open(directory / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(values[key].strip() + "\n")
+    pair = (str(directory / "cert.pem"), str(directory / "key.pem"))
+    return TLSConfig(client_cert=pair, ca_cert=str(directory / "ca.pem"), verify=True)
+
+
+def _track(client: Any, lines: Lines) -> None:
+    """Let every connection that the client opens be known to ``lines``."""
+    from docker.transport import unixconn
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    def tracked(kind: Any) -> Any:
+        class Tracked(kind):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                lines.add(self.sock)
+
+        return Tracked
+
+    unix = tracked(unixconn.UnixHTTPConnection)
+
+    class Pool(unixconn.UnixHTTPConnectionPool):  # type: ignore[misc]
+        def _new_conn(self) -> Any:
+            return unix(self.base_url, self.socket_path, self.timeout)
+
+    adapter = client._custom_adapter
+    if isinstance(adapter, unixconn.UnixHTTPAdapter):
+        pool = Pool(client.base_url, adapter.socket_path, adapter.timeout, maxsize=adapter.max_pool_size)
+        adapter.get_connection = lambda *_, **__: pool
+        adapter.get_connection_with_tls_context = lambda *_, **__: pool
+        return
+    pools = {}
+    for scheme, kind in (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool)):
+        pools[scheme] = type(kind.__name__, (kind,), {"ConnectionCls": tracked(kind.ConnectionCls)})
+    for scheme in pools:
+        if f"{scheme}://" in client.adapters:
+            client.get_adapter(f"{scheme}://").poolmanager.pool_classes_by_scheme = pools

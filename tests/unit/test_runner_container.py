@@ -1,0 +1,310 @@
+"""The container runner against a fake engine on a unix socket and a fake nerdctl (G77, K1 to K13)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.process.supervisor import Supervisor
+from adapters.runners.command import ProcessOptions
+from adapters.runners.container import ContainerRunner, cleanup_leftovers
+from adapters.testkit.dockerapi import FakeDocker
+from domain.errors import InvalidTask
+from domain.result import Result
+from domain.runner import Credential, ExecutionContext
+from domain.status import Status
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[FakeDocker]:
+    with FakeDocker(tmp_path) as docker:
+        yield docker
+
+
+class Vault:
+    def credential(self, credential_id: str) -> Credential:
+        return Credential("c1", "username_password", "registry", {"username": "u", "password": "p"})
+
+
+def made(engine: FakeDocker, **args: Any) -> ContainerRunner:
+    runner = ContainerRunner(options=ProcessOptions(grace=1), worker_id="w1")
+    runner.parse_args("", json.dumps({"socket": engine.socket, **args}))
+    return runner
+
+
+def ran(engine: FakeDocker, **args: Any) -> Result:
+    return made(engine, **args).execute(ExecutionContext(task_id="t1", credentials=Vault()))
+
+
+def created(engine: FakeDocker) -> Any:
+    return next(body for _, path, _, body in engine.requests if path == "containers/create")
+
+
+def test_a_waited_run_gives_output_and_exit_code(engine: FakeDocker) -> None:
+    """K5, K6"""
+    result = ran(engine, action="run", image="busybox", command=["sh", "-c", "echo hi; exit 3"], detach=False)
+    output = json.loads(result.output)
+    assert (result.status, result.exit_code, output["exit_code"]) == (Status.FAILED, 3, 3)
+    assert output["output"] == "hi\n"
+    assert "hi\n" in result.execute_log
+
+
+def test_a_detached_run_returns_at_once(engine: FakeDocker) -> None:
+    result = ran(engine, action="run", image="busybox", command=["sleep", "60"], name="n")
+    assert json.loads(result.output) == {
+        "action": "run", "container_id": next(iter(engine.boxes)), "name": "n", "status": "running",
+    }  # fmt: skip
+
+
+def test_a_missing_image_is_fetched(engine: FakeDocker) -> None:
+    """K6"""
+    result = ran(engine, action="run", image="other", command=["true"], detach=False)
+    assert (result.status, "other:latest" in engine.images) == (Status.SUCCESS, True)
+
+
+def test_a_failed_start_leaves_no_container(engine: FakeDocker) -> None:
+    """K6"""
+    result = ran(engine, action="run", image="busybox", command=["/no/such/program"])
+    assert (result.status, engine.boxes) == (Status.FAILED, {})
+    assert "No such file" in result.error
+
+
+def test_ports_and_restart_reach_the_engine(engine: FakeDocker) -> None:
+    """K7"""
+    ports = ["53:53/udp", "127.0.0.1:80:80", "81:80"]
+    ran(engine, action="run", image="busybox", command=["true"], ports=ports, restart="on-failure:3")
+    host = created(engine)["HostConfig"]
+    assert host["PortBindings"]["53/udp"] == [{"HostIp": "", "HostPort": "53"}]
+    assert [one["HostIp"] for one in host["PortBindings"]["80/tcp"]] == ["127.0.0.1", ""]
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+
+
+@pytest.mark.parametrize(("end", "status"), [("stop", Status.STOPPED), ("kill", Status.STOPPED)])
+def test_a_stop_reaches_the_container(engine: FakeDocker, end: str, status: Status) -> None:
+    """K1"""
+    runner = made(engine, action="run", image="busybox", command=["sh", "-c", "echo up; sleep 60"], detach=False)
+    up = threading.Event()
+    results: list[Result] = []
+
+    def log(data: bytes) -> None:
+        if b"up" in data:
+            up.set()
+
+    thread = threading.Thread(target=lambda: results.append(runner.execute(ExecutionContext(log=log))))
+    thread.start()
+    assert up.wait(5)
+    getattr(runner, end)()
+    thread.join(4)
+    assert [result.status for result in results] == [status]
+    assert engine.boxes == {}
+
+
+@pytest.mark.parametrize("silent", ["version", "create", "start", "wait", "logs", "json", "stop"])
+def test_an_engine_that_never_answers_is_left(engine: FakeDocker, silent: str) -> None:
+    """K1, within grace + 1 s of the time-out."""
+    engine.silent.add(silent)
+    runner = made(engine, action="run", image="busybox", command=["sleep", "60"], detach=False)
+    runner.set_timeout(0.4)
+    started = time.monotonic()
+    result = runner.execute()
+    assert result.status is Status.TIMEOUT
+    assert time.monotonic() - started < 0.4 + 1 + 1
+
+
+def test_exec_tells_the_exit_code(engine: FakeDocker) -> None:
+    """K3"""
+    ran(engine, action="run", image="busybox", command=["sleep", "60"], name="n")
+    result = ran(engine, action="exec", container="n", exec_command=["sh", "-c", "echo in; exit 5"])
+    assert (result.status, result.exit_code, json.loads(result.output)["output"]) == (Status.FAILED, 5, "in\n")
+
+
+@pytest.mark.parametrize("action", ["pull", "push", "build"])
+def test_an_error_line_fails(engine: FakeDocker, action: str, tmp_path: Path) -> None:
+    """K4"""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\n")
+    engine.stream_errors[action] = 'denied: "no"'
+    result = ran(engine, action=action, image="busybox", context=str(tmp_path), tags=["x:1"])
+    assert result.status is Status.FAILED
+    assert json.loads(result.output) == {"error": 'denied: "no"'}
+
+
+def test_a_build_ships_no_ignored_file(engine: FakeDocker, tmp_path: Path) -> None:
+    """K9"""
+    root = tmp_path / "c"
+    (root / ".git").mkdir(parents=True)
+    for name, text in (("Dockerfile", "FROM x"), (".dockerignore", "secret\n"), ("secret", "s"), ("kept", "k")):
+        (root / name).write_text(text)
+    (root / ".git/config").write_text("token")
+    (root / "link").symlink_to("kept")
+    result = ran(engine, action="build", context=str(root), tags=["x:1", "x:2"])
+    shipped = next(body for _, path, _, body in engine.requests if path == "build")
+    with tarfile.open(fileobj=io.BytesIO(shipped)) as archive:
+        names = set(archive.getnames())
+    assert json.loads(result.output) == {"action": "build", "image_id": "sha256:abc", "tags": ["x:1", "x:2"]}
+    assert {"Dockerfile", "kept", "link"} <= names
+    assert not {"secret", ".git/config"} & names
+
+
+def test_a_push_names_the_registry_and_tags_latest(engine: FakeDocker) -> None:
+    """K12"""
+    result = ran(
+        engine, action="push", image="a:1", registry="reg.example.com:5000", registry_cred="c1", tag_latest=True
+    )
+    pushes = [
+        (query["tag"], headers["X-Registry-Auth"])
+        for (_, path, query, _), headers in zip(engine.requests, engine.headers, strict=True)
+        if path.endswith("push")
+    ]
+    assert json.loads(result.output) == {"action": "push", "image": "reg.example.com:5000/a:1"}
+    assert [tag for tag, _ in pushes] == ["1", "latest"]
+    assert json.loads(base64.urlsafe_b64decode(pushes[0][1]))["serveraddress"] == "reg.example.com:5000"
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ({"action": "stop", "container": "n"}, {"container": "n"}),
+        ({"action": "restart", "container": "n", "timeout": 1}, {"container": "n"}),
+        ({"action": "remove", "container": "n"}, {"type": "container", "container": "n"}),
+        ({"action": "remove", "image": "i"}, {"type": "image", "image": "i"}),
+        ({"action": "logs", "container": "n"}, {"container": "n", "logs": "hello\n"}),
+        ({"action": "pull", "image": "i"}, {"image": "i"}),
+        ({"action": "prune", "type": "all"}, {"type": "all", "deleted_count": 4, "space_reclaimed": 40}),
+        (
+            {"action": "stats", "container": "n"},
+            {"container": "n", "cpu_percent": 40.0, "memory_percent": 25.0, "memory_usage": 50, "memory_limit": 200},
+        ),
+    ],
+)
+def test_actions_tell_what_they_did(engine: FakeDocker, args: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """K8"""
+    ran(engine, action="run", image="busybox", command=["echo", "hello"], name="n", detach=False)
+    result = ran(engine, **args)
+    assert json.loads(result.output) == {"action": args["action"], **wanted}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"volumes": ["/:/host"]}, {"volumes": ["/var/run/docker.sock:/s"]}, {"volumes": ["/tmp/../etc:/e"]},
+        {"volumes": ["../x:/y"]}, {"network": "host"}, {"network": "container:other"},
+    ],
+)  # fmt: skip
+def test_a_task_cannot_ask_for_the_host(extra: dict[str, Any]) -> None:
+    """G77"""
+    with pytest.raises(InvalidTask, match="refused"):
+        ContainerRunner().parse_args("", json.dumps({"action": "run", "image": "x", **extra}))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"action": "fly"}, {"action": "exec", "container": "x"}, {"action": "run"},
+        {"action": "pull", "image": "x", "connection": "tcp"}, {"action": "run", "image": "--privileged"},
+        {"action": "run", "image": "x", "restart": "on-failure:x"}, {"action": "run", "image": "x", "ports": ["a:b"]},
+        {"action": "pull", "image": "x", "runtime": "containerd", "host": "h"},
+    ],
+)  # fmt: skip
+def test_a_wrong_task_is_refused(args: dict[str, Any]) -> None:
+    """K10"""
+    with pytest.raises(InvalidTask):
+        ContainerRunner().parse_args("", json.dumps(args))
+
+
+def test_the_next_start_removes_what_a_crash_left(engine: FakeDocker) -> None:
+    """G77: and no detached container that shall live on."""
+    ran(engine, action="run", image="busybox", command=["sleep", "60"], name="lives")
+    ran(engine, action="run", image="busybox", command=["true"], name="bound", detach=False)
+    cleanup_leftovers("other", engine.socket)
+    assert [box.name for box in engine.boxes.values()] == ["lives", "bound"]
+    assert len(cleanup_leftovers("w1", engine.socket)) == 1
+    assert [box.name for box in engine.boxes.values()] == ["lives"]
+
+
+NERDCTL = """#!/bin/sh
+for word in "$@"; do printf '%s\\n' "$word"; done >> "$RECORD"
+echo -- >> "$RECORD"
+case "$*" in
+  *" exec "*) echo in; exit 7;;
+  *sleeper*) case "$*" in *" run "*) exec sleep 60;; esac;;
+esac
+echo done
+"""
+
+
+@pytest.fixture
+def nerdctl(tmp_path: Path) -> tuple[dict[str, str], Path]:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/nerdctl"
+    program.write_text(NERDCTL)
+    program.chmod(0o755)
+    record = tmp_path / "record"
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "RECORD": str(record)}, record
+
+
+def ran_there(environment: dict[str, str], limit: float | None = None, **args: Any) -> Result:
+    processes = Supervisor()
+    try:
+        runner = ContainerRunner(processes, ProcessOptions(grace=1, environment=environment), worker_id="w1")
+        runner.parse_args("", json.dumps({"runtime": "containerd", **args}))
+        runner.set_timeout(limit)
+        return runner.execute(ExecutionContext(task_id="t1"))
+    finally:
+        processes.close()
+
+
+def test_containerd_exec_tells_the_exit_code(nerdctl: tuple[dict[str, str], Path]) -> None:
+    """K2"""
+    result = ran_there(nerdctl[0], action="exec", container="n", exec_command=["x"])
+    assert (result.exit_code, json.loads(result.output)["output"]) == (7, "in\n")
+
+
+def test_containerd_run_passes_all_options(nerdctl: tuple[dict[str, str], Path]) -> None:
+    """K11; a variable's value is in no argument (G64)."""
+    result = ran_there(
+        nerdctl[0], action="run", image="i", name="n", ports=["1:2"], restart="always", env={"A": "canary"},
+        command=["c", "d e"], detach=False,
+    )  # fmt: skip
+    words = nerdctl[1].read_text().split("\n")
+    assert result.status is Status.SUCCESS
+    assert {"--publish", "1:2", "--restart", "always", "--env-file", "cronjob-worker.task=t1", "d e"} <= set(words)
+    assert "canary" not in "".join(words)
+
+
+def test_a_time_out_reaches_the_container_of_containerd(nerdctl: tuple[dict[str, str], Path]) -> None:
+    """K1"""
+    result = ran_there(nerdctl[0], 0.4, action="run", image="sleeper", name="n", detach=False)
+    commands = [text.split("\n") for text in nerdctl[1].read_text().split("--\n")]
+    assert result.status is Status.TIMEOUT
+    assert [words[2] for words in commands if len(words) > 2] == ["run", "stop", "rm"]
+
+
+def test_the_documented_task_runs(engine: FakeDocker) -> None:
+    found = re.search(r"```json\n(.*?)```", (ROOT / "docs/runners/container.md").read_text(), re.S)
+    assert found is not None
+    result = ran(engine, **json.loads(found[1])["args"])
+    assert (result.status, json.loads(result.output)["output"]) == (Status.SUCCESS, "hello\n")
+
+
+def test_a_real_engine_runs_a_container() -> None:
+    socket = os.environ.get("TEST_DOCKER_SOCKET", "/var/run/docker.sock")
+    if not os.path.exists(socket):
+        pytest.skip(f"no engine at {socket}: start docker or podman, or set TEST_DOCKER_SOCKET")
+    runner = ContainerRunner()
+    args = {"action": "run", "image": "busybox", "command": ["echo", "hello"], "detach": False, "remove": True}
+    runner.parse_args("", json.dumps({"socket": socket, **args}))
+    runner.set_timeout(60)
+    assert json.loads(runner.execute().output)["output"] == "hello\n"
