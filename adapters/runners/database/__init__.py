@@ -1,0 +1,5 @@
+"""Runs SQL statements and Redis commands (category ``database``)."""
+
+from adapters.runners.database.runner import DatabaseRunner
+
+__all__ = ["DatabaseRunner"]

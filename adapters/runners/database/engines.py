@@ -1,0 +1,179 @@
+"""One class per SQL engine: how to connect, how to end a running statement on the server, how to cut the line."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from adapters.runners.database.session import CANCEL, CONNECT, cut
+from adapters.runners.database.settings import DatabaseArgs, Login
+from domain.errors import MissingExtra, WorkerError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+
+NO_TLS = 2026  # the driver's number for a server without TLS
+
+
+class Engine(Protocol):
+    """``connect`` runs on a thread that nobody may wait for; ``interrupt`` and ``cut`` on any thread."""
+
+    url: URL
+
+    def connect(self) -> Any: ...
+
+    def interrupt(self, connection: Any) -> None: ...
+
+    def cut(self, connection: Any) -> None: ...
+
+
+def make(args: DatabaseArgs, login: Login, timeout: float | None, folder: Path) -> Engine:
+    """Raises MissingExtra."""
+    if args.db_type == "mysql":
+        return MySql(args, login)
+    if args.db_type == "postgresql":
+        return PostgreSql(args, login, timeout)
+    return Sqlite(folder / args.database)
+
+
+def tls_context(args: DatabaseArgs) -> ssl.SSLContext:
+    """A context that verifies only where the task says so: unlike in the web, most databases sign for themselves."""
+    context = ssl.create_default_context(cafile=args.ca_file or None)
+    if args.tls != "verify":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class MySql:
+    def __init__(self, args: DatabaseArgs, login: Login) -> None:
+        try:
+            import pymysql
+            import pymysql.cursors
+        except ImportError:
+            raise MissingExtra("a mysql task", "mysql") from None
+        from sqlalchemy import URL
+
+        self.url = URL.create("mysql+pymysql")
+        self._driver = pymysql
+        self._args, self._login = args, login
+        self._guard = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def connect(self) -> Any:
+        return self._open(CONNECT, self._args.database)
+
+    def _open(self, limit: float, database: str | None) -> Any:
+        try:
+            return self._try(limit, database, secure=self._args.tls != "off")
+        except self._driver.err.OperationalError as error:
+            if error.args[0] != NO_TLS or self._args.tls not in ("", "prefer"):
+                raise
+        return self._try(limit, database, secure=False)
+
+    def _try(self, limit: float, database: str | None, *, secure: bool) -> Any:
+        host, port = self._args.address
+        connection: Any = self._driver.connect(
+            host=host,
+            port=port,
+            user=self._login.username,
+            password=self._login.password,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            local_infile=False,
+            connect_timeout=limit,
+            ssl=tls_context(self._args) if secure else None,
+            ssl_disabled=not secure,
+            defer_connect=True,
+        )
+        line = socket.create_connection((host, port), limit)
+        with self._guard:
+            self._sockets.append(line)
+        connection._read_timeout = limit  # for the handshake only: statements have the task's own limit
+        try:
+            connection.connect(line)
+        except BaseException:
+            line.close()
+            raise
+        connection._read_timeout = None
+        if self._args.tls in ("require", "verify") and not isinstance(connection._sock, ssl.SSLSocket):
+            connection.close()
+            raise WorkerError(f"tls is {self._args.tls}, but {host}:{port} offers none")
+        connection._sock.settimeout(None)
+        return connection
+
+    def interrupt(self, connection: Any) -> None:
+        with contextlib.closing(self._open(CANCEL, None)) as second, second.cursor() as cursor:
+            cursor.execute(f"KILL QUERY {int(connection.thread_id())}")
+
+    def cut(self, connection: Any) -> None:
+        with self._guard:
+            sockets = tuple(self._sockets)
+        for line in sockets:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        if connection is not None and connection._sock is not None:
+            cut(connection._sock.fileno())
+
+
+class PostgreSql:
+    def __init__(self, args: DatabaseArgs, login: Login, timeout: float | None) -> None:
+        try:
+            import psycopg
+        except ImportError:
+            raise MissingExtra("a postgresql task", "postgres") from None
+        from sqlalchemy import URL
+
+        self.url = URL.create("postgresql+psycopg")
+        self._driver = psycopg
+        self._args, self._login, self._timeout = args, login, timeout
+
+    def connect(self) -> Any:
+        host, port = self._args.address
+        mode = {"off": "disable", "require": "require", "verify": "verify-full"}.get(self._args.tls, "prefer")
+        # Ends the statement even if this worker is gone by then; a little later than the worker itself would.
+        limit = f"-c statement_timeout={int((self._timeout + CANCEL) * 1000)}" if self._timeout else ""
+        return self._driver.connect(
+            host=host,
+            port=port,
+            user=self._login.username,
+            password=self._login.password,
+            dbname=self._args.database,
+            sslmode=mode,
+            sslrootcert=self._args.ca_file or ("system" if mode == "verify-full" else None),
+            connect_timeout=int(CONNECT),
+            options=limit,
+            prepare_threshold=0,  # the server takes exactly one statement in a text that it prepares
+        )
+
+    def interrupt(self, connection: Any) -> None:
+        connection.cancel_safe(timeout=CANCEL)
+
+    def cut(self, connection: Any) -> None:
+        if connection is not None and not connection.closed:
+            cut(connection.pgconn.socket)
+
+
+class Sqlite:
+    def __init__(self, path: Path) -> None:
+        from sqlalchemy import URL
+
+        self.url = URL.create("sqlite")
+        self._path = path
+
+    def connect(self) -> Any:
+        import sqlite3
+
+        return sqlite3.connect(self._path, timeout=CONNECT, check_same_thread=False)
+
+    def interrupt(self, connection: Any) -> None:
+        connection.interrupt()
+
+    def cut(self, connection: Any) -> None:
+        """There is no line; interrupting is enough."""

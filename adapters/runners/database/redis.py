@@ -1,0 +1,179 @@
+"""Redis commands: what may be asked, with which arguments, and what comes back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.runners.database.session import CONNECT, Connecting, cut
+from adapters.runners.database.settings import DatabaseArgs, Login
+from adapters.runners.database.sql import plain
+from domain.errors import InvalidTask, MissingExtra, WorkerError
+from domain.runner import CancelRequest
+
+MOST = None
+COUNTS: dict[str, tuple[int, int | None]] = {
+    "GET": (1, 1), "HGET": (2, 2), "SET": (2, MOST), "DEL": (1, MOST), "EXISTS": (1, MOST), "KEYS": (1, 1),
+    "SCAN": (0, 5), "HGETALL": (1, 1), "HSET": (3, MOST), "LPUSH": (2, MOST), "RPUSH": (2, MOST), "LRANGE": (3, 3),
+    "TTL": (1, 1), "EXPIRE": (2, 2), "PING": (0, 0), "DBSIZE": (0, 0), "FLUSHDB": (0, 0),
+}  # fmt: skip
+# How many leading arguments are names; all behind them may be a secret.
+SHOWN = {"SET": 1, "HSET": 2, "LPUSH": 1, "RPUSH": 1}
+NUMBERS = {"EXPIRE": (1,), "LRANGE": (1, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    name: str
+    words: tuple[str, ...]
+
+    @property
+    def shown(self) -> list[str]:
+        """The arguments without values (D10)."""
+        names = SHOWN.get(self.name, len(self.words))
+        return [word if at < names else "***" for at, word in enumerate(self.words)]
+
+
+def check(name: str, args: list[str]) -> Command:
+    """Raises InvalidTask for a command that is not offered, or for arguments that do not fit it."""
+    name = name.strip().upper()
+    if name not in COUNTS:
+        raise InvalidTask(f"command must be one of {', '.join(COUNTS)}, not {name!r}")
+    fewest, most = COUNTS[name]
+    if len(args) < fewest or (most is not None and len(args) > most):
+        raise InvalidTask(f"args: {name} does not take {len(args)} arguments")
+    for at in NUMBERS.get(name, ()):
+        number(args[at], name)
+    if name == "HSET" and len(args) % 2 == 0:
+        raise InvalidTask("args: HSET takes a key and then pairs of field and value")
+    if name == "SET":
+        return Command(name, (*args[:2], *_set_options(args[2:])))
+    return Command(name, _scan(args) if name == "SCAN" else tuple(args))
+
+
+def number(text: str, name: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise InvalidTask(f"args: {name} takes a whole number, not {text!r}")
+    return int(text)
+
+
+def _set_options(words: list[str]) -> list[str]:
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option = word.upper()
+        if option in ("EX", "PX", "EXAT", "PXAT"):
+            value = next(rest, "")
+            if number(value, f"SET {option}") <= 0:
+                raise InvalidTask(f"args: SET {option} takes a number above 0")
+            found += [option, value]
+        elif option in ("NX", "XX", "KEEPTTL", "GET"):
+            found.append(option)
+        else:
+            raise InvalidTask(f"args: SET has no option {word!r}")
+    return found
+
+
+def _scan(args: list[str]) -> tuple[str, ...]:
+    words = list(args)
+    cursor = words.pop(0) if words and words[0].upper() not in ("MATCH", "COUNT") else "0"
+    if number(cursor, "SCAN") < 0:
+        raise InvalidTask("args: the cursor of SCAN is not below 0")
+    options = {"MATCH": "*", "COUNT": "10"}
+    if len(words) % 2:
+        raise InvalidTask("args: each option of SCAN takes a value")
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        if option.upper() not in options:
+            raise InvalidTask(f"args: SCAN has no option {option!r}")
+        options[option.upper()] = value
+    if number(options["COUNT"], "SCAN COUNT") <= 0:
+        raise InvalidTask("args: COUNT of SCAN is above 0")
+    return (cursor, "MATCH", options["MATCH"], "COUNT", options["COUNT"])
+
+
+def database_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{0,6}", text):
+        raise InvalidTask(f"database: redis takes a whole number, not {text!r}")
+    return int(text or "0")
+
+
+class RedisRun:
+    """One connection, one command. ``end`` may be called on any thread."""
+
+    def __init__(self, args: DatabaseArgs, login: Login, timeout: float | None) -> None:
+        try:
+            import redis
+        except ImportError:
+            raise MissingExtra("a redis task", "redis") from None
+        self._errors: Any = redis.RedisError
+        host, port = args.address
+        self._where, self._rows = f"{host}:{port}", args.rows
+        options: dict[str, Any] = {}
+        if args.tls in ("require", "verify"):
+            options = {"ssl_cert_reqs": "required" if args.tls == "verify" else "none"}
+            options |= {"ssl_check_hostname": args.tls == "verify", "ssl_ca_certs": args.ca_file or None}
+        self._connection: Any = (redis.SSLConnection if options else redis.Connection)(
+            host=host,
+            port=port,
+            db=database_number(args.database),
+            username=(login.username or None) if login.password else None,
+            password=login.password or None,
+            socket_connect_timeout=CONNECT,
+            socket_timeout=CONNECT,
+            retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            protocol=2,
+            **options,
+        )
+        self._limit = timeout
+        self._connecting = Connecting(self._open, lambda _: self._connection.disconnect())
+
+    def run(self, command: Command) -> Any:
+        """Raises WorkerError."""
+        try:
+            self._connecting.run()
+            if command.name == "KEYS":
+                return self._keys(command.words[0])
+            return shape(command, self._ask(command.name, *command.words), self._rows)
+        except (self._errors, OSError) as error:
+            raise WorkerError(f"redis {self._where}: {error}") from None
+        finally:
+            self._connection.disconnect()
+
+    def end(self, _: CancelRequest) -> None:
+        self._connecting.abandon()
+        line = getattr(self._connection, "_sock", None)
+        if line is not None:
+            cut(line.fileno())
+
+    def _open(self) -> bool:
+        self._connection.connect()
+        self._ask("PING")
+        self._connection._sock.settimeout(self._limit)
+        return True
+
+    def _ask(self, *words: str) -> Any:
+        self._connection.send_command(*words)
+        return self._connection.read_response(timeout=self._limit) if self._limit else self._connection.read_response()
+
+    def _keys(self, pattern: str) -> list[str]:
+        """By SCAN, in portions: KEYS would stop the server and load all names (D11)."""
+        found: dict[str, None] = {}
+        cursor = "0"
+        while True:
+            cursor, names = (plain(part) for part in self._ask("SCAN", cursor, "MATCH", pattern, "COUNT", "500"))
+            found |= dict.fromkeys(names)
+            if cursor == "0" or len(found) >= self._rows:
+                return list(found)[: self._rows]
+
+
+def shape(command: Command, answer: Any, rows: int) -> Any:
+    """The answer as the task's ``result``."""
+    value = plain(answer)
+    if command.name == "EXPIRE":
+        return bool(value)
+    if command.name == "SCAN":
+        return {"cursor": int(value[0]), "keys": value[1]}
+    if command.name == "HGETALL":
+        return dict(zip(value[::2], value[1::2], strict=True)) if isinstance(value, list) else value
+    return value[:rows] if isinstance(value, list) else value
