@@ -83,6 +83,7 @@ def make_registry(
     from adapters.config.plugins import load_plugins
     from adapters.runners.approval import ApprovalRunner
     from adapters.runners.command import CommandRunner, ProcessOptions
+    from adapters.runners.database import DatabaseRunner
     from adapters.runners.file.runner import FileRunner
     from adapters.runners.git.runner import GitOptions, GitRunner
     from adapters.runners.guard import CommandGuard
@@ -102,6 +103,7 @@ def make_registry(
     registry.register("http", lambda: HttpRunner(runners.http_public_only))
     registry.register("message", lambda: MessageRunner(runners.ca_file))
     registry.register("approval", ApprovalRunner)
+    registry.register("database", DatabaseRunner)
     git = GitOptions(runners.git_known_hosts, runners.ca_file)
     registry.register("git", lambda: GitRunner(processes, options, git))
     registry.register("file", lambda: FileRunner(runners.file_roots))
