@@ -83,6 +83,7 @@ def make_registry(
     from adapters.config.plugins import load_plugins
     from adapters.runners.approval import ApprovalRunner
     from adapters.runners.command import CommandRunner, ProcessOptions
+    from adapters.runners.container.runner import ContainerRunner
     from adapters.runners.database import DatabaseRunner
     from adapters.runners.file.runner import FileRunner
     from adapters.runners.git.runner import GitOptions, GitRunner
@@ -106,6 +107,8 @@ def make_registry(
     registry.register("database", DatabaseRunner)
     git = GitOptions(runners.git_known_hosts, runners.ca_file)
     registry.register("git", lambda: GitRunner(processes, options, git))
+    for category in ("container", "docker"):
+        registry.register(category, lambda: ContainerRunner(processes, options))
     registry.register("file", lambda: FileRunner(runners.file_roots))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 

@@ -28,7 +28,9 @@ def _http(address: str) -> str:
 Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=86_400 * 30, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
-CATEGORIES = ["default", "command", "script", "http", "file", "git", "message", "approval"]
+CATEGORIES = [
+    "default", "command", "script", "http", "database", "file", "git", "container", "docker", "message", "approval",
+]  # fmt: skip
 
 
 class Section(BaseModel):
