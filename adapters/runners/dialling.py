@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -55,7 +56,8 @@ class Connections:
     def pool(
         self, secure: bool, host: str, port: int | None, timeout: urllib3.Timeout, tls: ssl.SSLContext | None = None
     ) -> HTTPConnectionPool:
-        """A pool that dials here."""
+        """A pool that dials here. The library would log whole URLs, which may be secrets: it is told not to."""
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         base: Any = HTTPSConnection if secure else HTTPConnection
         dial = self.dial
 

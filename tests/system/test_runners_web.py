@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import shutil
 import socket
 import socketserver
@@ -306,6 +307,17 @@ def test_a_name_that_is_never_resolved_holds_no_stopped_request(monkeypatch: pyt
     result, spent = stopped_after(runner, 0.2, lambda: execute(runner, url="http://slow.example/"))
     released.set()
     assert (result.status, spent < 1.2) == (Status.STOPPED, True)
+
+
+def test_no_log_of_a_library_shows_the_secrets_of_a_request(caplog: pytest.LogCaptureFixture) -> None:  # G63
+    before = logging.getLogger("urllib3").level
+    logging.getLogger("urllib3").setLevel(logging.NOTSET)
+    try:
+        with caplog.at_level(0), http_peer(echo) as peer:
+            execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/?key=hunter2")
+    finally:
+        logging.getLogger("urllib3").setLevel(before)
+    assert "hunter2" not in caplog.text
 
 
 def test_user_and_password_of_the_url_are_sent_and_not_shown() -> None:  # H4
