@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,19 +267,20 @@ def test_https_secrets_are_in_no_argv_environment_or_file(
     processes: Supervisor, origin: Origin, tmp_path: Path, authority: trustme.CA
 ) -> None:
     """GIT2, G63, G64"""
+    secret = f"canary-{uuid.uuid4().hex}"  # its own: tests that run beside this one have theirs in sight
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
     logged: list[bytes] = []
-    with https_git(tmp_path / "origin", "git", SECRET, https(authority)) as served, Sampler() as sampler:
+    with https_git(tmp_path / "origin", "git", secret, https(authority)) as served, Sampler() as sampler:
         url = f"https://127.0.0.1:{served.port}/repo.git"
         runner = made(processes, GitOptions(ca_file=str(ca)), url=url, credential="c1")
-        vault = Vault("api_token", token=SECRET)
+        vault = Vault("api_token", token=secret)
         result = runner.execute(ExecutionContext(working_dir=tmp_path / "d", credentials=vault, log=logged.append))
     assert result.error == ""
     files = b"".join(path.read_bytes() for path in (tmp_path / "d").rglob("*") if path.is_file())
     told = result.output + result.execute_log
     assert any(b"fetch" in text for text in sampler.seen)
-    assert SECRET.encode() not in files + told.encode() + b"".join(logged) + b"".join(sampler.seen)
+    assert secret.encode() not in files + told.encode() + b"".join(logged) + b"".join(sampler.seen)
 
 
 def test_a_wrong_password_fails_without_a_question(
