@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,16 @@ class Origin:
 
 
 class SshPeer:
-    """A real sshd for the current user with one host key and one client key."""
+    """A real sshd for the current user with one host key and one client key.
 
-    def __init__(self, root: Path, passphrase: str = "") -> None:
+    The passphrase is this peer's own: ssh-keygen takes it in its argv, where tests of another process see it.
+    """
+
+    def __init__(self, root: Path) -> None:
         self._root = root
+        self.passphrase = f"canary-{uuid.uuid4().hex}"
         root.mkdir(mode=0o700)
-        for name, secret in (("host", ""), ("client", passphrase)):
+        for name, secret in (("host", ""), ("client", self.passphrase)):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", secret, "-f", str(root / name)], check=True, timeout=20
             )

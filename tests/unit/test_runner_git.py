@@ -27,7 +27,6 @@ from domain.runner import Credential, ExecutionContext
 from domain.status import Status
 
 ROOT = Path(__file__).parents[2]
-SECRET = "canary-5e1c-secret"
 
 
 @pytest.fixture
@@ -291,18 +290,18 @@ def test_a_wrong_password_fails_without_a_question(
     authority.cert_pem.write_to_path(str(ca))
     with https_git(tmp_path / "origin", "git", "right", https(authority)) as served:
         url = f"https://127.0.0.1:{served.port}/repo.git"
-        vault = Vault("username_password", username="git", password=SECRET)
+        vault = Vault("username_password", username="git", password="wr0ng-5e1c")
         result = ran(processes, tmp_path / "d", vault, url=url, credential="c1", options=GitOptions(ca_file=str(ca)))
     assert result.status is Status.FAILED
     assert "Authentication failed" in result.error
-    assert SECRET not in result.error
+    assert "wr0ng-5e1c" not in result.error
 
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshPeer]:
     if not Path(SSHD).exists():
         pytest.skip("sshd is missing: install openssh-server to test git over ssh")
-    with SshPeer(tmp_path_factory.mktemp("ssh") / "peer", passphrase=SECRET) as peer:
+    with SshPeer(tmp_path_factory.mktemp("ssh") / "peer") as peer:
         yield peer
 
 
@@ -310,18 +309,18 @@ def test_ssh_takes_a_stripped_key_with_a_passphrase(
     processes: Supervisor, origin: Origin, tmp_path: Path, sshd: SshPeer
 ) -> None:
     """GIT4, G64"""
-    vault = Vault("ssh_private_key", private_key=sshd.key.strip(), passphrase=SECRET)
+    vault = Vault("ssh_private_key", private_key=sshd.key.strip(), passphrase=sshd.passphrase)
     with Sampler() as sampler:
         result = ran(
             processes, tmp_path / "d", vault, url=sshd.url(origin.bare), credential="c1", known_hosts=sshd.known_hosts
         )
     assert result.error == ""
-    assert SECRET.encode() not in b"".join(sampler.seen)
+    assert sshd.passphrase.encode() not in b"".join(sampler.seen)
 
 
 def test_an_unknown_host_key_is_refused(processes: Supervisor, origin: Origin, tmp_path: Path, sshd: SshPeer) -> None:
     """GIT9"""
-    vault = Vault("ssh_private_key", private_key=sshd.key, passphrase=SECRET)
+    vault = Vault("ssh_private_key", private_key=sshd.key, passphrase=sshd.passphrase)
     hosts = "elsewhere.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEFoAlUW\n"
     result = ran(processes, tmp_path / "d", vault, url=sshd.url(origin.bare), credential="c1", known_hosts=hosts)
     assert result.status is Status.FAILED
