@@ -1,13 +1,16 @@
-"""Judges a server's history: a pure function from what was recorded to what was violated (G1..G44)."""
+"""Judges a server's history: a pure function from what was recorded to what was violated (G2..G53, G86)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from adapters.transports.memory.history import Record
 from adapters.transports.memory.server import ServerModel
+from adapters.transports.memory.tasks import ENDS
 
 PIECE = 4096
+FATES = ("executed", "duplicate", "refused", "not_mine", "stale", "not_claimed")
 
 
 def judge(model: ServerModel, settled: bool) -> list[str]:
@@ -46,7 +49,7 @@ def judge_task(task: str, records: list[Record]) -> list[str]:
         found.append(f"G3 {name} has {len(ends)} ends")
     starts = [record for record in records if record.kind == "process start"]
     if len(starts) > 1:
-        found.append(f"G13 {name} was started {len(starts)} times")
+        found.append(f"G19 {name} was started {len(starts)} times")
     running = 0
     for record in records:
         if record.kind == "process start":
@@ -62,14 +65,61 @@ def judge_task(task: str, records: list[Record]) -> list[str]:
             found.append(f"G23 {name} was reported {record.detail['status']} while its process was alive")
         elif record.kind == "empty append":
             found.append(f"G44 {name} got an empty append")
+        elif record.kind == "append overlap":
+            found.append(f"G38 {name} got two appends at a time, of which the server keeps one")
+        elif record.kind == "patch" and record.detail["ended"]:
+            found.append(f"G3 {name} was patched after its end")
         elif record.kind == "update" and not record.detail["refused"]:
             found += judge_update(name, record)
+    return found + judge_repeats(name, records) + judge_releases(name, records)
+
+
+def judge_repeats(name: str, records: list[Record]) -> list[str]:
+    """What one worker says again about an end is the same, byte for byte (G2, G11)."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.kind in ("update", "update lost") and record.detail["status"] in ENDS:
+            said[record.worker].add(record.detail.get("digest", ""))
+    return [f"G2 {name} was told {len(it)} ends by {who[:8]}" for who, it in said.items() if len(it) > 1]
+
+
+def judge_releases(name: str, records: list[Record]) -> list[str]:
+    """The lock under which a process was started is given back after its end is at the server (G18)."""
+    found, alive, ended, value = [], 0, False, ""
+    for record in records:
+        if record.kind == "process start":
+            alive, value = alive + 1, record.holder
+        elif record.kind == "process end":
+            alive -= 1
+        elif record.kind in ("terminal", "ended by server"):
+            ended = True
+        elif record.kind == "release" and record.detail.get("owned") and value and record.holder == value:
+            if alive > 0:
+                found.append(f"G18 the lock of {name} was released while its process was alive")
+            elif not ended:
+                found.append(f"G18 the lock of {name} was released before its end was told")
+    return found
+
+
+def judge_counters(seen: Mapping[str, float], records: list[Record], worker: str) -> list[str]:
+    """``seen`` counts one whole life in which nothing is in hand: every event in it is accounted for (G86)."""
+    received = int(seen.get("events_received", 0))
+    told = {kind: int(seen.get(f"events_{kind}", 0)) for kind in FATES}
+    sent = sum(record.kind == "sent run" and record.worker in ("", worker) for record in records)
+    found = []
+    if received != sum(told.values()):
+        found.append(f"G86 {worker[:8]} received {received} events and accounts for {told}")
+    if received > sent:
+        found.append(f"G86 {worker[:8]} counts {received} events of {sent} that were sent")
     return found
 
 
 def judge_update(name: str, record: Record) -> list[str]:
     """Only the holder of the lock, or the worker that the server says runs the task, may change it (G16)."""
     owner = record.detail.get("worker_of_task")
-    if record.detail["status"] in (None, "running") or owner in (None, record.worker):
+    if record.detail["status"] is None or owner in (None, record.worker):
         return []
-    return [f"G16 {name} was set {record.detail['status']} by {record.worker[:8]}, not by its owner"]
+    if record.detail.get("before") == "pending":  # handed back: the next worker takes it, and the old name stays on it
+        return []
+    guarantee = "G16" if record.detail["status"] in ENDS else "G20"
+    return [f"{guarantee} {name} was set {record.detail['status']} by {record.worker[:8]}, not by its owner (G22)"]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapters.journal.memory import MemoryJournal, MemorySpool
-from adapters.testkit.judge import judge
+from adapters.testkit.judge import judge, judge_counters
 from adapters.testkit.simulation import EPOCH, SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, LOST, REFUSE, Fault
@@ -144,6 +144,10 @@ class World:
         verdict = judge(self.model, settled)
         if any(process.alive for process in self.processes):
             verdict.append("G23 a process of an ended task is alive")
+        if settled:
+            for life in self._living():
+                seen, who = life.kit.metrics.snapshot(), life.kit.identity.id
+                verdict += judge_counters(seen, self.model.history.records, who)
         verdict += [
             f"G47 a loop died: {life.kit.worker.loops.failed!r}"
             for life in self.lives

@@ -56,11 +56,12 @@ def _register(model: ServerModel, connection: Connection, worker_id: str, data: 
 def _update(model: ServerModel, connection: Connection, worker_id: str, task_id: str, data: Row) -> None:
     """One task_update. Faults: DISCARD forgets it, DROP also ends the connection, LOST ends it afterwards."""
     row = model.tasks.get(task_id)
+    digest = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]  # a repetition must be the same (G2)
     fault = model.faults.next(f"update {data.get('status', '-')} {task_id}")
     if fault is not None and fault.kind == DROP:
         model.disconnect(connection)
     if row is None or row["deleted"] or (fault is not None and fault.kind in (DISCARD, DROP)):
-        model.note("update lost", task_id, worker_id, status=data.get("status"))
+        model.note("update lost", task_id, worker_id, status=data.get("status"), digest=digest)
         return
     before, owner = row["status"], row.get("worker_id")
     why = apply_update(row, data, model.clock())
@@ -69,7 +70,7 @@ def _update(model: ServerModel, connection: Connection, worker_id: str, task_id:
         "before": before,
         "refused": why,
         "worker_of_task": owner,  # before this update: it may name another
-        "digest": hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16],  # a repetition must be the same (G2)
+        "digest": digest,
     }
     model.note("update", task_id, worker_id, **detail)
     if not why and row["status"] in ENDS:

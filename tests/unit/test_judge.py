@@ -1,0 +1,80 @@
+"""The judge of histories sees what is planted, and nothing where nothing is wrong (H2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.testkit.judge import judge_counters, judge_task
+from adapters.transports.memory.history import Record
+
+
+def record(kind: str, worker: str = "w", holder: str = "", **detail: object) -> Record:
+    return Record(0.0, kind, "task-1234", worker, holder, detail)
+
+
+def update(
+    status: str,
+    worker: str = "w",
+    owner: str | None = "w",
+    before: str = "running",
+    digest: str = "d",
+    refused: str = "",
+) -> Record:
+    return record("update", worker, status=status, before=before, worker_of_task=owner, digest=digest, refused=refused)
+
+
+START = record("process start", holder="v", status="running")
+END = record("process end")
+DONE = record("terminal", status="success")
+RELEASE = record("release", holder="v", owned=True)
+
+
+@pytest.mark.parametrize(
+    ("records", "guarantee"),
+    [
+        ([update("success", digest="a"), update("success", digest="b", refused="finished")], "G2"),
+        ([record("update lost", status="success", digest="a"), update("success", digest="b")], "G2"),
+        ([record("patch", ended=True)], "G3"),
+        ([update("failed", worker="other")], "G16"),
+        ([START, RELEASE], "G18"),
+        ([START, END, RELEASE], "G18"),
+        ([START, DONE, RELEASE], "G18"),
+        ([START, END, START, END], "G19"),
+        ([update("running", worker="other")], "G20"),
+        ([record("append overlap")], "G38"),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_a_planted_violation_is_seen(records: list[Record], guarantee: str) -> None:
+    assert [text for text in judge_task("task-1234", records) if text.startswith(guarantee)]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [update("running", owner=None, before="pending"), START, END, update("success"), DONE, RELEASE],
+        # Sent again after its connection was cut (G11).
+        [update("success"), DONE, update("success", before="success", refused="finished")],
+        # Handed back by one worker, taken by the next; the old name stays on the row (protocol 5.4).
+        [update("pending"), update("running", worker="other", before="pending")],
+        # Another worker looks at the running task under the lock that the first one lost, and lets go again (G16).
+        [START, record("release", holder="other lock", owned=True), END, update("failed"), DONE],
+        # The server's own end comes first; the process goes, then the lock.
+        [START, record("ended by server", status="canceled"), END, update("stopped", refused="finished"), RELEASE],
+    ],
+    ids=["plain", "repeated", "handed back", "looked at", "cancelled"],
+)
+def test_a_clean_history_passes(records: list[Record]) -> None:
+    assert judge_task("task-1234", records) == []
+
+
+def test_an_event_that_nobody_accounts_for_is_seen() -> None:
+    """G86."""
+    sent = [record("sent run")] * 3
+    assert judge_counters({"events_received": 3, "events_executed": 1, "events_stale": 1}, sent, "w")
+    assert not judge_counters({"events_received": 3, "events_executed": 1, "events_stale": 2}, sent, "w")
+
+
+def test_more_events_than_were_sent_are_seen() -> None:
+    """G86."""
+    assert judge_counters({"events_received": 2, "events_executed": 2}, [record("sent run")], "w")
