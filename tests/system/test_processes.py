@@ -21,6 +21,7 @@ from domain.runner import CancelRequest, CancelToken, Urgency
 
 STOP = CancelRequest(EndReason.STOPPED)
 KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)
+LEASE_LOST = CancelRequest(EndReason.LEASE_LOST, Urgency.NOW)
 
 
 @pytest.fixture
@@ -56,7 +57,13 @@ def run(processes: Supervisor, text: str, **fields: object) -> Exit:
     return processes.run(shell(text, **fields), CancelToken())
 
 
-ENDINGS = ("end", "stop", "kill", "time-out")
+ENDINGS = {
+    "end": EndReason.EXIT_CODE,
+    "stop": EndReason.STOPPED,
+    "kill": EndReason.KILLED,
+    "time-out": EndReason.TIMEOUT,
+    "lease lost": EndReason.LEASE_LOST,
+}
 
 
 @pytest.mark.parametrize(("shape", "ending"), list(itertools.product(trees.SHAPES, ENDINGS)))
@@ -74,10 +81,11 @@ def test_no_process_of_a_tree_survives(processes: Supervisor, shape: str, ending
         token.cancel(STOP)
     elif ending == "kill":
         token.cancel(KILL)
+    elif ending == "lease lost":
+        token.cancel(LEASE_LOST)
     thread.join(15)
     assert trees.alive(mark) == []
-    expected = {"end": EndReason.EXIT_CODE, "stop": EndReason.STOPPED, "kill": EndReason.KILLED}
-    assert results[0].reason is expected.get(ending, EndReason.TIMEOUT)
+    assert results[0].reason is ENDINGS[ending]
 
 
 def test_a_background_process_that_holds_the_pipe_delays_nothing(processes: Supervisor) -> None:  # G28

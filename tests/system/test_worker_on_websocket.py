@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,13 @@ def program(server: SimulatedServer, tmp_path: Path) -> Iterator[Program]:
     made.process.wait()
 
 
+def wait_until(what: Callable[[], object], of: str, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, of
+        threading.Event().wait(0.05)
+
+
 def outcome(server: SimulatedServer, task: str) -> tuple[str, int]:
     row = server.task(task)
     return row["status"], json.loads(row["output"])["exit_code"]
@@ -162,28 +169,37 @@ def test_a_worker_killed_again_and_again_gives_every_task_one_end(
     assert trees.alive(mark) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_no_tree_survives_its_worker(server: SimulatedServer, tmp_path: Path, number: int) -> None:  # G15, G23
+def seize(server: SimulatedServer, task: str) -> None:
+    """Let the task's lock expire and give it to another worker."""
+    key = f"task:lock:{task}"
+    with server.guard:
+        server.model.locks.steal(key)
+        assert server.model.locks.acquire(key, 60.0)
+
+
+@pytest.mark.parametrize("ending", ["worker SIGKILL", "worker SIGSTOP", "lease lost"])
+def test_no_tree_survives_its_worker_or_its_lease(
+    server: SimulatedServer, tmp_path: Path, ending: str
+) -> None:  # G15, G23
     lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10}}
     program = Program(server, tmp_path, **lease)
     mark = str(uuid.uuid4().int)[:12]
-    shapes = [name for name in trees.SHAPES if name != "fork chain"]
-    tasks = [server.add_task(command=trees.program(shape, mark)) for shape in shapes]
-    server.offer(*tasks)
-    for task in tasks:
-        deadline = time.monotonic() + 20
-        while "READY" not in server.log(task):
-            assert time.monotonic() < deadline, shapes[tasks.index(task)]
-            threading.Event().wait(0.05)
+    tasks = {shape: server.add_task(command=trees.program(shape, mark)) for shape in trees.SHAPES}
+    server.offer(*tasks.values())
+    for shape, task in tasks.items():
+        wait_until(lambda task=task: "READY" in server.log(task), shape)
     victim = program.worker()
-    os.kill(victim, number)
-    deadline = time.monotonic() + 20
-    while trees.alive(mark):
-        assert time.monotonic() < deadline, len(trees.alive(mark))
-        threading.Event().wait(0.05)
-    os.kill(victim, signal.SIGKILL) if number == signal.SIGSTOP else None
-    for task in tasks:
-        server.wait_for(task, *OVER, timeout=60)
+    if ending == "lease lost":
+        for task in tasks.values():
+            seize(server, task)
+    else:
+        os.kill(victim, getattr(signal, ending.removeprefix("worker ")))
+    wait_until(lambda: not trees.alive(mark), "the trees are gone")
+    if ending == "worker SIGSTOP":
+        os.kill(victim, signal.SIGKILL)
+    if ending != "lease lost":  # what another worker may have by now is not spoken for (G16)
+        for task in tasks.values():
+            server.wait_for(task, *OVER, timeout=60)
     assert program.end() == 0
     assert trees.alive(mark) == []
 
