@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adapters.cli.commands import Program, Task
     from adapters.config.load import Loaded
+    from adapters.journal.statedir import PauseMark
     from adapters.observability.redact import Redactor
     from adapters.process.guardian import GuardianLink
     from adapters.process.ports import Processes
@@ -73,7 +74,16 @@ def program() -> Program:
         run=run_worker,
         runners=runners,
         execute=execute_once,
+        pause=lambda loaded, reason: pause_mark(loaded).set(reason),
+        resume=lambda loaded: pause_mark(loaded).clear(),
     )
+
+
+def pause_mark(loaded: Loaded) -> PauseMark:
+    from adapters.config.identity import private_directory
+    from adapters.journal.statedir import PauseMark
+
+    return PauseMark(private_directory(loaded.path(loaded.settings.state_dir)))
 
 
 def make_registry(
@@ -175,8 +185,11 @@ def run_worker(loaded: Loaded) -> int:
         log.info(
             "cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir
         )
+        mark = pause_mark(loaded)
+        obey(mark, worker)
         worker.start()
         while not stop.wait(0.5) and not worker.loops.broken.is_set():
+            obey(mark, worker)
             if guardian is not None and guardian.lost:
                 log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
                 break
@@ -184,6 +197,15 @@ def run_worker(loaded: Loaded) -> int:
         if worker.loops.failed is not None:
             return 70
         return 0 if clean else 1
+
+
+def obey(mark: PauseMark, worker: Worker) -> None:
+    """Bring the worker in line with what ``pause`` and ``resume`` left in its state directory."""
+    reason = mark.reason()
+    if reason is None:
+        worker.resume()
+    else:
+        worker.pause(reason)
 
 
 @dataclass(frozen=True, slots=True)

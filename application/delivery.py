@@ -101,10 +101,10 @@ class Delivery:
         except JournalError as error:
             log.error("a confirmed result stays in the journal: %s", error, extra={"task": task_id})
         self._leases.release(task_id)
+        self._ports.metrics.count("tasks_settled")
         self._table.remove(task_id)
         with self._guard:
-            if self._parcels.pop(task_id, None):
-                self._ports.metrics.count("results_settled")
+            self._parcels.pop(task_id, None)
             if not self._parcels:
                 self.empty.set()
 

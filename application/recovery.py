@@ -73,6 +73,7 @@ class Recovery:
         run = self._table.adopt(Task(entry.task_id, entry.category, name=entry.name))
         if run is None:
             return
+        self._ports.metrics.count("tasks_adopted")
         if entry.lock_value:
             self._leases.adopt(entry.task_id, entry.lock_value)
         if entry.save_log:
@@ -134,6 +135,7 @@ class Recovery:
         run = self._table.adopt(task)
         if run is None:
             return
+        self._ports.metrics.count("tasks_adopted")
         log.warning("orphaned: %s", why, extra=run.label)
         report = self._reporter.without_run(task.id, reason, why)
         entry = Entry(task.id, "finished", task.name, task.category, started=True, report=report)

@@ -45,6 +45,7 @@ class RunTask:
             return
         admission, run = self._table.admit(task)
         if run is None:
+            log.debug("not taken: %s", self._table.closed_for or admission, extra={"task": task.id})
             self._count("duplicate" if admission is Admission.DUPLICATE else "refused")
             return
         self._ports.runtime.start(f"task-{task.id[:8]}", lambda: self._carry(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from application.accounts import summary, unaccounted
 from application.announce import Announcer
 from application.delivery import Delivery
 from application.dispatch import Dispatcher
@@ -59,6 +60,21 @@ class Worker:
         self.loops.start("recovery", lambda: self.recovery.run(closing, self.link.up))
         self.loops.start("link", lambda: self.link.run(closing, self._dispatcher.handle, self._on_up))
 
+    def pause(self, why: str) -> None:
+        """Take no new tasks until ``resume``; those in hand, heartbeats and deliveries go on. Idempotent.
+
+        Not after ``shutdown``, and from one thread only.
+        """
+        if self.table.closed_for != why:
+            self.table.close(why)
+            log.warning("no new tasks are taken: %s; those in hand go on", why)
+
+    def resume(self) -> None:
+        """Take new tasks again; nothing happens where ``pause`` was not called."""
+        if self.table.closed_for:
+            self.table.reopen()
+            log.info("new tasks are taken again")
+
     def shutdown(self, hurry: Event) -> bool:
         """No new work, wait, stop, kill, flush, close, join; True if nothing was left behind.
 
@@ -88,8 +104,15 @@ class Worker:
         left = self.loops.join(runtime.now() + KILL_WAIT)
         if left:
             log.error("these loops did not end: %s", ", ".join(left))
+        self._settle_accounts()
         log.info("ended")
         return self.table.idle.is_set() and not left
+
+    def _settle_accounts(self) -> None:
+        seen, waiting = self._ports.metrics.snapshot(), self.delivery.waiting()
+        log.info("%s", summary(seen, waiting))
+        for text in unaccounted(seen, waiting):
+            log.error("a defect of the worker: %s", text)
 
     def _wait_idle(self, deadline: float, hurry: Event) -> None:
         while not hurry.is_set() and self._ports.runtime.now() < deadline:

@@ -24,6 +24,7 @@ Examples:
   python bootstrap.py exec --timeout 5 command 'sleep 60'
   python bootstrap.py config show                       every value and where it stands
   python bootstrap.py --set worker.concurrency=4 run
+  python bootstrap.py pause --reason 'new disk'         take no new tasks until `resume`
 """
 
 
@@ -42,6 +43,8 @@ class Program:
     run: Callable[[Any], int]
     runners: Callable[[Any], tuple[list[str], list[str]]]
     execute: Callable[[Any, Task], Result]
+    pause: Callable[[Any, str], None]
+    resume: Callable[[Any], bool]
 
 
 def build(program: Program) -> click.Group:
@@ -79,6 +82,20 @@ def build(program: Program) -> click.Group:
             click.echo(name)
         for problem in problems:
             click.echo(problem, err=True)
+
+    @cli.command()
+    @click.option("--reason", default="paused by an operator", metavar="TEXT", help="what its log is to say")
+    @click.pass_obj
+    def pause(load: Callable[[], Any], reason: str) -> None:
+        """Let the worker take no new tasks; those in hand go on. Holds until `resume`, also over restarts."""
+        program.pause(load(), reason)
+        click.echo("paused: no new tasks are taken until `resume`")
+
+    @cli.command()
+    @click.pass_obj
+    def resume(load: Callable[[], Any]) -> None:
+        """Let a paused worker take tasks again."""
+        click.echo("new tasks are taken again" if program.resume(load()) else "it was not paused")
 
     @cli.group()
     def config() -> None:

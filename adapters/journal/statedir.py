@@ -1,4 +1,4 @@
-"""The state directory: private, and one worker's only (G63a, G66)."""
+"""The state directory: private, one worker's only (G63a, G66), and where ``pause`` leaves its mark."""
 
 from __future__ import annotations
 
@@ -30,3 +30,36 @@ class StateLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+class PauseMark:
+    """A file whose presence keeps the worker of ``directory`` from taking tasks, also over restarts.
+
+    Written by another process than the one that obeys it; no method waits.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "paused"
+
+    def set(self, reason: str) -> None:
+        """Raises OSError."""
+        draft = self._path.with_suffix(".new")
+        draft.write_text(reason, encoding="utf-8")
+        draft.replace(self._path)
+
+    def clear(self) -> bool:
+        """True if there was one. Raises OSError."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def reason(self) -> str | None:
+        """Why the worker is paused; None if it is not. What cannot be read is taken for a pause."""
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace").strip() or "paused"
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self._path} cannot be read ({error.strerror})"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from adapters.transports.memory.history import Record
 from adapters.transports.memory.server import ServerModel
 from adapters.transports.memory.tasks import ENDS
+from application.accounts import unaccounted
 
 PIECE = 4096
-FATES = ("executed", "duplicate", "refused", "not_mine", "stale", "not_claimed")
 
 
 def judge(model: ServerModel, settled: bool) -> list[str]:
@@ -104,11 +104,8 @@ def judge_releases(name: str, records: list[Record]) -> list[str]:
 def judge_counters(seen: Mapping[str, float], records: list[Record], worker: str) -> list[str]:
     """``seen`` counts one whole life in which nothing is in hand: every event in it is accounted for (G86)."""
     received = int(seen.get("events_received", 0))
-    told = {kind: int(seen.get(f"events_{kind}", 0)) for kind in FATES}
     sent = sum(record.kind == "sent run" and record.worker in ("", worker) for record in records)
-    found = []
-    if received != sum(told.values()):
-        found.append(f"G86 {worker[:8]} received {received} events and accounts for {told}")
+    found = [f"G86 {worker[:8]} {text}" for text in unaccounted(seen, 0)]
     if received > sent:
         found.append(f"G86 {worker[:8]} counts {received} events of {sent} that were sent")
     return found

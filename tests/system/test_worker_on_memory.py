@@ -257,5 +257,6 @@ def test_the_books_balance(server: MemoryServer, start: Start) -> None:  # G86
     assert [server.wait_for(task, *OVER)["status"] for task in tasks] == ["success", "failed", "success", "failed"]
     assert output(server, tasks[2]) == {"a": 1, "exit_code": 0}
     assert kit.worker.delivery.empty.wait(5)
-    kit.stop()
-    assert kit.conserved()
+    assert kit.stop()
+    seen = kit.metrics.snapshot()
+    assert (seen["events_executed"], seen["tasks_settled"]) == (4, 4)

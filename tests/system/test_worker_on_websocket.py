@@ -76,10 +76,17 @@ class Program:
             assert time.monotonic() < deadline
             threading.Event().wait(0.02)
 
+    def command(self, *words: str) -> str:
+        """Another command of the program, as an operator gives it in the same directory."""
+        command = [sys.executable, str(ROOT / "bootstrap.py"), *words]
+        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
+
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        status = self.process.wait(30)
+        assert "a defect of the worker" not in self.log.read_text()  # accounts that do not add up, among others (G86)
+        return status
 
 
 @pytest.fixture
@@ -213,3 +220,26 @@ def test_a_server_that_is_away_is_waited_for(server: SimulatedServer, program: P
     server.resume()
     assert server.wait_for(task, *OVER, timeout=20)["status"] == "success"
     assert server.log(task) == "done\n"
+
+
+def test_a_paused_worker_ends_what_it_has_and_takes_nothing_until_resume(
+    server: SimulatedServer, tmp_path: Path
+) -> None:
+    """Also over a restart: an operator who prepares a reboot does not want it to begin anew behind it."""
+    program = Program(server, tmp_path, log={"level": "DEBUG"})
+    running = server.add_task(command="sleep 1; echo done")
+    server.offer(running)
+    server.wait_for(running, "running")
+    assert program.command("pause", "--reason", "new disk") == "paused: no new tasks are taken until `resume`\n"
+    wait_until(lambda: "new disk" in program.log.read_text(), "the worker says that it is paused")
+    waiting = server.add_task(command="echo later")
+    assert server.wait_for(running, *OVER)["status"] == "success"
+    assert program.end() == 0
+    program.start()
+    server.offer(waiting)
+    wait_until(lambda: "not taken: new disk" in program.log.read_text(), "the offer is refused")
+    assert server.task(waiting)["status"] == "pending"
+    assert program.command("resume") == "new tasks are taken again\n"
+    assert server.wait_for(waiting, *OVER)["status"] == "success"
+    assert program.command("resume") == "it was not paused\n"
+    assert program.end() == 0

@@ -1,0 +1,30 @@
+"""Conservation: every offer has one fate, and every task taken in hand is settled or still waits (G86)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FATES = ("executed", "duplicate", "refused", "not_mine", "stale", "not_claimed")
+
+
+def unaccounted(seen: Mapping[str, float], waiting: int) -> list[str]:
+    """What does not add up in one life's counters while no task runs; ``waiting`` tasks are under way to the server."""
+    found = []
+    received, told = _of(seen, "events_received"), {fate: _of(seen, f"events_{fate}") for fate in FATES}
+    if received != sum(told.values()):
+        found.append(f"{received} offers received, but {sum(told.values())} accounted for")
+    taken, settled = told["executed"] + _of(seen, "tasks_adopted"), _of(seen, "tasks_settled")
+    if taken != settled + waiting:
+        found.append(f"{taken} tasks taken in hand, but {settled} settled and {waiting} waiting")
+    return found
+
+
+def summary(seen: Mapping[str, float], waiting: int) -> str:
+    """One life in a line, for the log."""
+    fates = ", ".join(f"{_of(seen, f'events_{fate}')} {fate.replace('_', ' ')}" for fate in FATES)
+    rest = f"{_of(seen, 'tasks_adopted')} left from a former life, {_of(seen, 'tasks_settled')} settled"
+    return f"{_of(seen, 'events_received')} offers: {fates}; {rest}, {waiting} kept for the next start"
+
+
+def _of(seen: Mapping[str, float], name: str) -> int:
+    return int(seen.get(name, 0))
