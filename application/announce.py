@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from enum import StrEnum
 
 from application.leases import LeaseKeeper
-from application.ports import Event, Node, Ports, Report
+from application.ports import Event, Node, Ports, Report, TaskReader
 from application.runs import Run
 from domain.errors import CoordinationError, NotFound, TransportError
 from domain.status import Status
@@ -14,6 +16,8 @@ from domain.task import Task
 
 log = logging.getLogger("worker.task")
 
+TOGETHER = 4  # from this many announcements at a time on, one list request looks for all of them
+LOOKS = 3  # how often the list is asked before a task is read singly, for absence from a list proves nothing
 RESEND = 3.0  # seconds without the server showing the update before it is sent again
 POLL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -27,19 +31,75 @@ class Announced(StrEnum):
     GONE = "gone"  # the server does not know the task any more
 
 
+class Roll:
+    """What the server lists as running here; one of the announcing threads asks on behalf of all. Any thread."""
+
+    def __init__(self, ports: Ports, worker_id: str) -> None:
+        self._runtime = ports.runtime
+        self._tasks: TaskReader = ports.coordination
+        self._worker_id = worker_id
+        self._guard = ports.runtime.lock()
+        self._announcing = 0
+        self._asking = False
+        self._asked_at = float("-inf")
+        self._listed: frozenset[str] = frozenset()
+
+    @property
+    def crowded(self) -> bool:
+        return self._announcing >= TOGETHER
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """Count the caller among those that announce."""
+        with self._guard:
+            self._announcing += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._announcing -= 1
+
+    def shows(self, task_id: str, since: float) -> bool | None:
+        """Whether a list that was asked for after ``since`` holds the task; None while another thread asks.
+
+        Raises CoordinationError.
+        """
+        with self._guard:
+            if self._asked_at > since:
+                return task_id in self._listed
+            if self._asking:
+                return None
+            self._asking = True
+        asked_at, listed = self._runtime.now(), None
+        try:
+            tasks = self._tasks.of_worker(self._worker_id, Status.RUNNING, 500)
+            listed = frozenset(task.id for task in tasks if task.worker_id == self._worker_id and not task.ended)
+        finally:
+            with self._guard:
+                self._asking = False
+                if listed is not None:
+                    self._asked_at, self._listed = asked_at, listed
+        return task_id in listed
+
+
 class Announcer:
     def __init__(self, ports: Ports, node: Node, leases: LeaseKeeper, link_up: Event) -> None:
         self._ports = ports
         self._leases = leases
         self._worker_id = node.identity.id
         self._link_up = link_up
+        self._roll = Roll(ports, node.identity.id)
 
     def running(self, run: Run) -> Announced:
         """Send ``running`` and read it back; blocks until the server shows it or the run is cancelled. Task thread."""
+        with self._roll.joined():
+            return self._running(run)
+
+    def _running(self, run: Run) -> Announced:
         runtime = self._ports.runtime
         woken = runtime.event()
         run.token.subscribe(lambda _: woken.set())
-        send_at, polls = 0.0, 0
+        send_at, polls, looks, since = 0.0, 0, 0, runtime.now()
         while not run.token.requested:
             if not self._link_up.wait(0.5):
                 continue
@@ -48,9 +108,18 @@ class Announcer:
                 return Announced.LEASE_LOST
             if runtime.now() >= send_at:
                 send_at, polls = (runtime.now() + RESEND, 0) if self._send(run) else (0.0, 0)
-            verdict = self._read_back(run)
-            if verdict is not None:
-                return verdict
+            if self._roll.crowded and looks < LOOKS:
+                listed = self._listed(run, since)
+                if listed:
+                    return Announced.CONFIRMED
+                if listed is None:
+                    woken.wait(POLL[1])
+                    continue
+                looks, since = looks + 1, runtime.now()
+            else:
+                verdict = self._read_back(run)
+                if verdict is not None:
+                    return verdict
             woken.wait(POLL[min(polls, len(POLL) - 1)])
             polls += 1
         return Announced.CANCELLED
@@ -61,6 +130,13 @@ class Announcer:
         except TransportError:
             return False
         return True
+
+    def _listed(self, run: Run, since: float) -> bool | None:
+        try:
+            return self._roll.shows(run.task.id, since)
+        except CoordinationError as error:
+            log.debug("listing what runs here failed: %s", error, extra=run.label)
+            return False
 
     def _read_back(self, run: Run) -> Announced | None:
         try:

@@ -30,7 +30,7 @@ SETTLE = 600.0  # virtual seconds that healing may take
 LATE = 2.0  # what the guardian gives a worker past a lease deadline
 TOKEN = "sim"
 LIMITS = Limits(
-    concurrency=4, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, ping_interval=10.0,
+    concurrency=8, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, ping_interval=10.0,
     pong_timeout=10.0, reconnect_cap=5.0, drain=5.0,
 )  # fmt: skip
 
@@ -124,7 +124,8 @@ class World:
             for number in range(workers)
         ]
         self._states = [(MemoryJournal(), MemorySpool()) for _ in range(workers)]
-        self._tasks = tasks
+        self._crowd = self.random.choice((1, 1, 16))
+        self._tasks = max(tasks, self._crowd)
         self.calm = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -186,10 +187,11 @@ class World:
             self.model.tick()
 
     def _use(self) -> None:
-        """People make tasks and stop some."""
+        """People make tasks, one by one or many at a time, and stop some."""
         made = []
-        for _ in range(self._tasks):
-            self.server_node.sleep(self.random.uniform(0, self._trouble / self._tasks))
+        for number in range(self._tasks):
+            if number % self._crowd == 0:
+                self.server_node.sleep(self.random.uniform(0, self._trouble / self._tasks * self._crowd))
             seconds = self.random.choice((1, 1, 3, 12, 40))
             code = str(self.random.choice((0, 0, 3)))
             made.append(self.model.add_task(category="fake", command=str(seconds), args=code))
@@ -269,7 +271,6 @@ class World:
         self.server_node.sleep(self.random.uniform(0.5, 10.0))
         for process in [it for it in self.processes if it.alive and it.node is life.node]:
             self.end_process(process)  # the guardian sweeps before it starts the next life
-        self.lives[self.lives.index(life)] = life
         self.lives.append(self._be_born(number))
 
     def _freeze(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,3 +262,24 @@ def test_the_books_balance(server: MemoryServer, start: Start) -> None:  # G86
     assert kit.stop()
     seen = kit.metrics.snapshot()
     assert (seen["events_executed"], seen["tasks_settled"]) == (4, 4)
+
+
+def test_many_starts_are_confirmed_with_few_requests(server: MemoryServer, registry: RunnerRegistry) -> None:  # G4
+    way, asked = server.way(), Counter[str]()
+    way.conditions.delay = lambda: 0.02
+    plain = way.request
+
+    def counting(method: str, path: str, *rest: Any) -> Any:
+        asked[f"{method} {'one' if path.strip('/').count('/') else 'list'}" if path.startswith("/task/") else path] += 1
+        return plain(method, path, *rest)
+
+    way.request = counting  # type: ignore[method-assign]
+    kit = WorkerKit(way, registry)
+    kit.worker.start()
+    assert kit.worker.link.up.wait(5)
+    tasks = [server.add_task(command="true") for _ in range(50)]
+    server.offer(*tasks)
+    assert {server.wait_for(task, *OVER)["status"] for task in tasks} == {"success"}
+    assert kit.stop()
+    assert 50 <= asked["GET one"] < 75  # each is read once before it is announced; more only around the crowd's edges
+    assert asked["GET list"]
