@@ -18,6 +18,8 @@ from domain.task import Task
 
 log = logging.getLogger("worker.task")
 
+LOG_LAG = 20  # hundredths of a second
+
 
 class Finish:
     """Keeps the promises about an accepted run: kept before started, kept before told."""
@@ -79,6 +81,10 @@ class Finish:
 
     def with_result(self, run: Run, result: Result) -> None:
         """Keep the decided end, then let delivery take it from here."""
+        self._ports.spool.finish(run.task.id)
+        report = self._reporter.final(run.task.id, result)
+        self._keep(run, report)
+        self._await_log(run)
         level = logging.INFO if result.status in (Status.SUCCESS, Status.RUNNING) else logging.WARNING
         log.log(
             level,
@@ -88,25 +94,32 @@ class Finish:
             f" ({result.error.strip().splitlines()[0][:200]})" if result.error.strip() else "",
             extra=run.label,
         )
-        self._ports.spool.finish(run.task.id)
-        self._deliver(run, self._reporter.final(run.task.id, result))
+        self._delivery.add(run, report)
 
     def hand_back(self, run: Run) -> None:
         """Give an unstarted task back to the server, for this or another worker."""
         self._ports.spool.finish(run.task.id)
-        self._deliver(run, Report(run.task.id, Status.PENDING))
+        report = Report(run.task.id, Status.PENDING)
+        self._keep(run, report)
+        self._delivery.add(run, report)
 
     def forget(self, run: Run) -> None:
         """Nothing was started and nothing is to be told."""
         self._delivery.settle(run.task.id)
 
-    def _deliver(self, run: Run, report: Report) -> None:
+    def _keep(self, run: Run, report: Report) -> None:
         try:
             self._ports.journal.finish(run.task.id, report, self._ports.runtime.wall().timestamp())
         except JournalError as error:
             # It stays in memory and is delivered from there; only a crash before that could lose it.
             log.error("its end could not be kept on disk: %s", error, extra=run.label)
-        self._delivery.add(run, report)
+
+    def _await_log(self, run: Run) -> None:
+        """Let the task's last lines out first where that is quick: who reads along then reads its end as the end."""
+        pause, rounds = self._ports.runtime.event(), LOG_LAG if run.task.save_log else 0
+        while rounds and not self._ports.spool.drained(run.task.id):
+            rounds -= 1
+            pause.wait(0.01)
 
     def _log_writer(self, run: Run) -> Callable[[bytes], None]:
         if not run.task.save_log:

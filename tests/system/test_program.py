@@ -129,6 +129,11 @@ def test_a_configuration_error_ends_with_78_also_behind_the_guardian(tmp_path: P
         assert "did you mean worker.name" in done.stderr
 
 
+def seen_task(lines: list[dict[str, str]]) -> str:
+    """The first task whose output was printed."""
+    return next(line["task"] for line in lines if "tock-23" in line["message"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: int) -> None:
     (tmp_path / "schedule.json").write_text(
@@ -143,9 +148,14 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
         assert time.monotonic() < deadline
         seen.append(json.loads(process.stderr.readline()))
     process.send_signal(number)
-    rest = process.communicate(timeout=20)[1]
+    seen += [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
     assert process.returncode == 0
-    assert json.loads(rest.splitlines()[-1])["message"] == "ended"
+    assert seen[-1]["message"] == "ended"
+    assert [line["message"].split(":")[0] for line in seen if line.get("task") == seen_task(seen)] == [
+        "started",
+        "| tock-23",
+        "ended",
+    ]
     assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "state").rglob("*")} == {"0o0"}  # G66
 
 
