@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 5
 PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace
 
-.PHONY: help setup run test check torture mutants peers lock clean
+.PHONY: help setup run demo test check torture mutants peers lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ setup: $(VENV)/.dev ## make .venv with everything that `make test` needs
 
 run: $(VENV)/.run ## start the worker (settings: config_worker.json, environment)
 	@$(BIN)/python bootstrap.py
+
+demo: $(VENV)/.run ## show ten sample tasks, one of each category, at work; ends by itself
+	@$(BIN)/python -m adapters.testkit.demo
 
 check: $(VENV)/.dev ## formatting, lint, import rules, types
 	$(BIN)/ruff format --check .

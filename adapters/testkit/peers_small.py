@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import ipaddress
 import socketserver
 import ssl
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -135,3 +138,29 @@ class MailBox:
         finally:
             for one in reversed(opened):
                 one.close()
+
+
+def certificate(place: Path, key_place: Path) -> ssl.SSLContext:
+    """Make a certificate for 127.0.0.1 that is its own authority, written to ``place``; returns the server's side."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cronjob-worker demo")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    place.write_bytes(made.public_bytes(pem))
+    key_place.write_bytes(key.private_bytes(pem, pkcs8, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place, key_place)
+    return context
