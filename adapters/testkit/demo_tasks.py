@@ -126,7 +126,7 @@ class Peers:
             sql = SQL.replace("version", "sqlite_version")
             return Sample(
                 "database", lambda: "real: SQLite (no MariaDB, PostgreSQL or Redis here: `make peers` installs them)",
-                {"db_type": "sqlite", "database": ":memory:", "sql": sql},
+                {"db_type": "sqlite", "database": "demo.db", "sql": sql},
                 holds={"row_count": 1, "rows": None}, logs="1 rows",
             )  # fmt: skip
 

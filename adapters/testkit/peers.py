@@ -125,7 +125,13 @@ def postgresql_peer() -> Iterator[Peer]:
             check=True, capture_output=True, cwd="/",
         )  # fmt: skip
         words = [server, "-D", data, "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
-        with _running(_as("postgres", [*words, "-c", "listen_addresses=127.0.0.1"]), port, folder, lambda: True):
+        state = Path(data) / "postmaster.pid"
+
+        def ready() -> bool:
+            """Its helpers have been started too: a test that counts processes must not meet them half way."""
+            return "ready" in state.read_text()
+
+        with _running(_as("postgres", [*words, "-c", "listen_addresses=127.0.0.1"]), port, folder, ready):
             yield Peer("127.0.0.1", port, "worker", PASSWORD, folder)
 
 

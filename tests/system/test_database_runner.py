@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-import socket
 import sqlite3
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -140,26 +138,6 @@ def test_a_time_out_ends_the_statement_on_the_server(server: tuple[str, peers.Pe
     assert sql(server, RUNNING[server[0]])["rows"] == [{"n": 0}]
 
 
-@pytest.mark.parametrize("db_type", ["mysql", "postgresql", "redis"])
-def test_a_stop_ends_a_task_whose_server_never_answers(db_type: str) -> None:
-    """G76: accepted, then silence."""
-    asked = threading.Event()
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        peer = peers.Peer("127.0.0.1", silent.getsockname()[1], "u", "p", Path())
-        more = {"command": "PING"} if db_type == "redis" else {"sql": "SELECT 1"}
-        runner, context, _ = start(peer, db_type, **more)
-        results: list[Result] = []
-        thread = threading.Thread(target=lambda: results.append(runner.execute(context)))
-        thread.start()
-        line, _ = silent.accept()
-        asked.set()
-        began = time.monotonic()
-        runner.stop()
-        thread.join(5)
-        line.close()
-    assert (results[0].status, time.monotonic() - began < 3) == ("stopped", True)
-
-
 def ask(peer: peers.Peer, *words: str) -> Any:
     result = run(peer, "redis", command=words[0], args=list(words[1:]))
     assert result.status == "success", result.error
@@ -202,14 +180,6 @@ def test_sqlite_returns_rows_and_exports_them(tmp_path: Path, monkeypatch: pytes
     assert list(csv.reader(Path(plain["export_file"]).read_text().splitlines())) == [["a", "b"], ["=1+1", ""]]
     sheet = Path(json.loads(lite(path, "SELECT * FROM t", export_excel=True).output)["export_file"])
     assert (zipfile.is_zipfile(sheet), sheet.parent.parent) == (True, tmp_path / "out")
-
-
-def test_sqlite_is_interrupted_by_the_time_out(tmp_path: Path) -> None:
-    runner = DatabaseRunner()
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    runner.parse_args("", json.dumps({"db_type": "sqlite", "database": str(tmp_path / "a.db"), "sql": endless}))
-    runner.set_timeout(0.3)
-    assert runner.execute().status == "timeout"
 
 
 def test_rows_beyond_the_byte_limit_are_counted_but_not_returned(tmp_path: Path) -> None:

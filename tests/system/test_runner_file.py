@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tarfile
 import threading
 import time
@@ -199,6 +201,35 @@ def test_a_single_file_is_backed_up_whole(tmp_path: Path) -> None:  # F3
     )
     with tarfile.open(packed["backup_file"]) as archive:
         assert archive.getnames() == ["one.txt"]
+
+
+def test_a_backup_into_its_own_source_does_not_hold_itself(tmp_path: Path) -> None:  # F9
+    base = tree(tmp_path)
+    for _ in range(2):
+        document = done(tmp_path, action="backup", source=str(base), target=str(base / "sub" / "copy"))
+        assert not (Path(document["backup_file"]) / "sub" / Path(document["backup_file"]).name).exists()
+    assert (Path(document["backup_file"]) / "sub" / "c.log").read_text() == "c"
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # F9
+    base = tree(tmp_path)
+    monkeypatch.setattr(shutil, "copyfileobj", full_disk)
+    result = execute(tmp_path, action="backup", source=str(base), target=str(tmp_path / "copy"))
+    assert (result.status, "No space" in result.error) == (Status.FAILED, True)
+    assert os.listdir(tmp_path) == ["tree"]
+
+
+def test_a_full_disk_leaves_the_source_and_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # F5
+    base = tree(tmp_path)
+    (base / "pipe").unlink()
+    monkeypatch.setattr(os, "fsync", full_disk)
+    result = execute(tmp_path, action="compress", source=str(base), remove_source=True)
+    assert (result.status, "No space" in result.error) == (Status.FAILED, True)
+    assert os.listdir(tmp_path) == ["tree"]
+
+
+def full_disk(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_two_backups_in_a_minute_are_two(tmp_path: Path) -> None:  # F10

@@ -112,7 +112,7 @@ def test_a_stop_reaches_the_container(engine: FakeDocker, end: str, status: Stat
     assert engine.boxes == {}
 
 
-@pytest.mark.parametrize("silent", ["version", "create", "start", "wait", "logs", "json", "stop"])
+@pytest.mark.parametrize("silent", ["create", "start", "wait", "logs", "json", "stop"])
 def test_an_engine_that_never_answers_is_left(engine: FakeDocker, silent: str) -> None:
     """K1, within grace + 1 s of the time-out."""
     engine.silent.add(silent)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import ssl
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,41 +323,6 @@ def test_an_unknown_host_key_is_refused(processes: Supervisor, origin: Origin, t
     result = ran(processes, tmp_path / "d", vault, url=sshd.url(origin.bare), credential="c1", known_hosts=hosts)
     assert result.status is Status.FAILED
     assert "Host key verification failed" in result.error
-
-
-@pytest.fixture
-def silent() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as peer:  # takes connections into its backlog, never says a word
-        yield peer.getsockname()[1]
-
-
-@pytest.mark.parametrize("scheme", ["https", "ssh"])
-def test_a_silent_peer_is_left_at_the_time_out(processes: Supervisor, tmp_path: Path, silent: int, scheme: str) -> None:
-    """GIT7"""
-    runner = made(processes, url=f"{scheme}://127.0.0.1:{silent}/x.git")
-    runner.set_timeout(0.5)
-    started = time.monotonic()
-    result = runner.execute(ExecutionContext(working_dir=tmp_path / "d"))
-    assert result.status is Status.TIMEOUT
-    assert time.monotonic() - started < 0.5 + 1 + 1
-
-
-def test_a_stop_ends_a_silent_peer(processes: Supervisor, tmp_path: Path, silent: int) -> None:
-    """GIT7: and no process of it is left."""
-    runner = made(processes, url=f"ssh://127.0.0.1:{silent}/x.git")
-    timer = threading.Timer(0.4, runner.stop)
-    timer.start()
-    result = runner.execute(ExecutionContext(working_dir=tmp_path / "d"))
-    timer.join()
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(silent).encode() in _read(path)]
-    assert (result.status, left) == (Status.STOPPED, [])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
 
 
 def test_the_documented_task_runs(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from adapters.process.ports import Command, Exit
 from adapters.runners.command import ProcessOptions
 from adapters.runners.container.request import ContainerFailed, Request
 from domain.result import EndReason
-from domain.runner import CancelToken
+from domain.runner import CancelToken, Urgency
+
+REMOVAL = 0.8  # seconds to remove the container of a run that was ended: all together stays below grace + 1 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Nerdctl:
         words += ["--restart", request.restart] if request.restart else []
         words += ["--rm"] if request.remove else []
         words += ["--entrypoint", request.entrypoint[0]] if request.entrypoint else []
+        asked: list[float] = []
+        cancel.subscribe(lambda _: asked.append(time.monotonic()))
         # Values of variables may be secrets, and every user may read an argument list (G64): they go by a private file.
         with tempfile.NamedTemporaryFile("w", prefix="cronjob-env-", encoding="utf-8") as variables:
             variables.writelines(f"{key}={value}\n" for key, value in request.variables.items())
@@ -58,9 +63,11 @@ class Nerdctl:
             words += ["--env-file", variables.name] if request.variables else []
             ended = self._call([*base, *words, request.image, *request.entrypoint[1:], *request.command], None)
         if cancel.requested:
-            # The client is gone, the container is not: it is ended by name, with a limit of its own.
-            self._aside([*base, "stop", "--time", str(int(self.options.grace)), name])
-            self._aside([*base, "rm", "--force", name])
+            # The client is gone, the container is not: it is ended by name, in what is left of the grace time.
+            left = self.options.grace - (time.monotonic() - asked[0])
+            if cancel.urgency is not Urgency.NOW and left > 0:
+                self._aside([*base, "stop", "--time", str(int(left)), name], left)
+            self._aside([*base, "rm", "--force", name], REMOVAL)
             raise _failed("run", ended)
         if ended.reason not in (EndReason.COMPLETED, EndReason.EXIT_CODE) or (request.detach and ended.exit_code):
             raise _failed("run", ended)
@@ -75,12 +82,12 @@ class Nerdctl:
             Command(argv, directory, self.environment, self.log, self.options.keep, grace=self.options.grace)
         )
 
-    def _aside(self, argv: list[str]) -> None:
+    def _aside(self, argv: list[str], limit: float) -> None:
         from adapters.process.supervisor import Supervisor
 
         own = Supervisor()
         try:
-            own.run(Command(argv, None, self.environment, timeout=self.options.grace + 0.5, grace=0.1), CancelToken())
+            own.run(Command(argv, None, self.environment, timeout=limit, grace=0.1), CancelToken())
         finally:
             own.close()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters.runners.database.session import CANCEL, CONNECT, cut
+from adapters.runners.database.session import CANCEL, CONNECT, Cancelled, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
 from domain.errors import MissingExtra, WorkerError
 
@@ -64,6 +66,7 @@ class MySql:
         self._args, self._login = args, login
         self._guard = threading.Lock()
         self._sockets: list[socket.socket] = []
+        self._over = False
 
     def connect(self) -> Any:
         return self._open(CONNECT, self._args.database)
@@ -95,6 +98,9 @@ class MySql:
         line = socket.create_connection((host, port), limit)
         with self._guard:
             self._sockets.append(line)
+            if self._over and database is not None:  # the connection that cancels is made after that
+                line.close()
+                raise Cancelled("cancelled while connecting")
         connection._read_timeout = limit  # for the handshake only: statements have the task's own limit
         try:
             connection.connect(line)
@@ -114,6 +120,7 @@ class MySql:
 
     def cut(self, connection: Any) -> None:
         with self._guard:
+            self._over = True
             sockets = tuple(self._sockets)
         for line in sockets:
             with contextlib.suppress(OSError):
@@ -133,13 +140,14 @@ class PostgreSql:
         self.url = URL.create("postgresql+psycopg")
         self._driver = psycopg
         self._args, self._login, self._timeout = args, login, timeout
+        self._over = threading.Event()
 
     def connect(self) -> Any:
         host, port = self._args.address
         mode = {"off": "disable", "require": "require", "verify": "verify-full"}.get(self._args.tls, "prefer")
         # Ends the statement even if this worker is gone by then; a little later than the worker itself would.
         limit = f"-c statement_timeout={int((self._timeout + CANCEL) * 1000)}" if self._timeout else ""
-        return self._driver.connect(
+        described = self._driver.conninfo.make_conninfo(
             host=host,
             port=port,
             user=self._login.username,
@@ -147,15 +155,39 @@ class PostgreSql:
             dbname=self._args.database,
             sslmode=mode,
             sslrootcert=self._args.ca_file or ("system" if mode == "verify-full" else None),
-            connect_timeout=int(CONNECT),
             options=limit,
-            prepare_threshold=0,  # the server takes exactly one statement in a text that it prepares
         )
+        connection = self._driver.Connection(self._handshake(described))
+        connection.prepare_threshold = 0  # the server takes exactly one statement in a text that it prepares
+        return connection
+
+    def _handshake(self, described: str) -> Any:
+        """Connect in small waits: nothing else wakes a thread that a silent server keeps."""
+        wanted = self._driver.pq.PollingStatus
+        line = self._driver.pq.PGconn.connect_start(described.encode())
+        until = time.monotonic() + CONNECT
+        try:
+            while (state := line.connect_poll()) != wanted.OK:
+                if state == wanted.FAILED:
+                    raise self._driver.OperationalError(f"connection failed: {line.get_error_message()}")
+                poll = select.poll()
+                poll.register(line.socket, select.POLLIN if state == wanted.READING else select.POLLOUT)
+                while not poll.poll(100):
+                    if self._over.is_set():
+                        raise Cancelled("cancelled while connecting")
+                    if time.monotonic() > until:
+                        raise self._driver.OperationalError("connection failed: timeout")
+        except BaseException:
+            line.finish()
+            raise
+        line.nonblocking = 1  # as the driver wants it
+        return line
 
     def interrupt(self, connection: Any) -> None:
         connection.cancel_safe(timeout=CANCEL)
 
     def cut(self, connection: Any) -> None:
+        self._over.set()
         if connection is not None and not connection.closed:
             cut(connection.pgconn.socket)
 

@@ -122,10 +122,12 @@ class RedisRun:
             socket_connect_timeout=CONNECT,
             socket_timeout=CONNECT,
             retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            redis_connect_func=self._greet,
             protocol=2,
             **options,
         )
         self._limit = timeout
+        self._over = False
         self._connecting = Connecting(self._open, lambda _: self._connection.disconnect())
 
     def run(self, command: Command) -> Any:
@@ -141,10 +143,17 @@ class RedisRun:
             self._connection.disconnect()
 
     def end(self, _: CancelRequest) -> None:
+        self._over = True
         self._connecting.abandon()
         line = getattr(self._connection, "_sock", None)
         if line is not None:
             cut(line.fileno())
+
+    def _greet(self, connection: Any) -> None:
+        """The line is there: either ``end`` has seen it, or this sees that it was called."""
+        if self._over:
+            raise OSError("cancelled while connecting")
+        connection.on_connect()
 
     def _open(self) -> bool:
         self._connection.connect()

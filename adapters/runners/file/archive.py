@@ -27,10 +27,30 @@ class Tally:
     left_out: int = 0
 
 
+class Content:
+    """What a file holds, until the run is to end: a single file can take hours (F8)."""
+
+    def __init__(self, file: IO[bytes], ended: Callable[[], bool]) -> None:
+        self._file, self._ended = file, ended
+
+    def read(self, size: int = -1) -> bytes:
+        if self._ended():
+            raise FileTrouble("ended in the middle of a file")
+        return self._file.read(size)
+
+
+Add = Callable[[str, Found, Content | None], None]
+
+
+def beside(target: Path) -> Path:
+    """Where something grows until it is complete and takes its name."""
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """A file beside ``target`` that takes its place, synced, when the block ends well, and vanishes otherwise."""
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.part")
+    fresh = beside(target)
     with opened(target.parent) as parent:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
@@ -58,8 +78,9 @@ def members(
         with opened(source.parent) as parent:
             yield source.name, Found(source, source.name, parent, info)
         return
+    own = (target, beside(target))
     for found in walk(source, True, ended, note):
-        if found.path in (target, target.with_name(f".{target.name}.{os.getpid()}.part")):
+        if any(found.path.is_relative_to(one) for one in own):
             continue
         yield str(found.path.relative_to(source)), found
 
@@ -79,18 +100,13 @@ def write_archive(
                     continue
                 if found.is_file and not wanted(found):
                     continue
-                _add(add, name, found, tally)
+                _add(add, name, found, tally, ended)
         if ended():
             raise FileTrouble("ended before the archive was complete")
     return tally
 
 
-def _add(
-    add: Callable[[str, Found, IO[bytes] | None], None],
-    name: str,
-    found: Found,
-    tally: Tally,
-) -> None:
+def _add(add: Add, name: str, found: Found, tally: Tally, ended: Callable[[], bool]) -> None:
     if not found.is_file:
         add(name, found, None)
         return
@@ -101,17 +117,17 @@ def _add(
     except OSError as error:
         raise FileTrouble(f"{found.path}: {error.strerror}") from None
     with open(descriptor, "rb") as content:
-        add(name, Found(found.path, found.name, found.parent, os.fstat(descriptor)), content)
+        add(name, Found(found.path, found.name, found.parent, os.fstat(descriptor)), Content(content, ended))
     tally.files += 1
     tally.size += found.info.st_size
 
 
 @contextlib.contextmanager
-def _writer(kind: str, file: IO[bytes], level: int) -> Iterator[Callable[[str, Found, IO[bytes] | None], None]]:
+def _writer(kind: str, file: IO[bytes], level: int) -> Iterator[Add]:
     if kind == "zip":
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
 
-            def add_zip(name: str, found: Found, content: IO[bytes] | None) -> None:
+            def add_zip(name: str, found: Found, content: Content | None) -> None:
                 info = zipfile.ZipInfo(name + ("/" if found.is_dir else ""))
                 info.external_attr = (found.info.st_mode & 0xFFFF) << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
@@ -129,7 +145,7 @@ def _writer(kind: str, file: IO[bytes], level: int) -> Iterator[Callable[[str, F
         fileobj=file, mode="w:gz" if kind == "tar.gz" else "w", **({"compresslevel": level} if kind == "tar.gz" else {})
     ) as tar:  # type: ignore[call-overload]
 
-        def add_tar(name: str, found: Found, content: IO[bytes] | None) -> None:
+        def add_tar(name: str, found: Found, content: Content | None) -> None:
             info = tarfile.TarInfo(name)
             info.mode, info.mtime = stat.S_IMODE(found.info.st_mode), found.info.st_mtime
             info.uid, info.gid = found.info.st_uid, found.info.st_gid
@@ -147,37 +163,50 @@ def _writer(kind: str, file: IO[bytes], level: int) -> Iterator[Callable[[str, F
 def copy_tree(
     source: Path, target: Path, wanted: Callable[[Found], bool], ended: Callable[[], bool], note: Callable[[str], None]
 ) -> Tally:
-    """Copy a file or a tree, links as links, modes and times kept. Raises FileTrouble at the first error."""
-    tally = Tally()
+    """Copy a file or a tree, links as links, modes and times kept; ``target`` must be free.
+
+    Raises FileTrouble at the first error; then nothing is left at ``target`` or beside it.
+    """
+    fresh, tally = beside(target), Tally()
     single = not stat.S_ISDIR(look(source).st_mode)
-    if not single:
-        target.mkdir(mode=0o755, parents=True, exist_ok=False)
-    for name, found in members(source, target, ended, note):
-        place = target if single else target / name
-        if found.is_dir:
-            if found.path != target and not target.is_relative_to(found.path):
-                place.mkdir(mode=0o755, exist_ok=True)
-        elif found.is_link:
-            os.symlink(os.readlink(found.name, dir_fd=found.parent), place)
-        elif found.is_file and wanted(found):
-            _copy(found, place)
-            tally.files += 1
-            tally.size += found.info.st_size
-        elif not found.is_file:
-            note(f"{found.path}: a special file is left out")
-            tally.left_out += 1
-    if ended():
-        raise FileTrouble("ended before the copy was complete")
+    try:
+        if not single:
+            fresh.mkdir(mode=0o755)
+        for name, found in members(source, target, ended, note):
+            _copy(found, fresh if single else fresh / name, wanted, ended, tally, note)
+        if ended():
+            raise FileTrouble("ended before the copy was complete")
+        os.rename(fresh, target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True) if not single else fresh.unlink(missing_ok=True)
+        raise
     return tally
 
 
-def _copy(found: Found, place: Path) -> None:
+def _copy(
+    found: Found, place: Path, wanted: Callable[[Found], bool], ended: Callable[[], bool], tally: Tally,
+    note: Callable[[str], None],
+) -> None:  # fmt: skip
+    if found.is_dir:
+        place.mkdir(mode=0o755)
+    elif found.is_link:
+        os.symlink(os.readlink(found.name, dir_fd=found.parent), place)
+    elif not found.is_file:
+        note(f"{found.path}: a special file is left out")
+        tally.left_out += 1
+    elif wanted(found):
+        _copy_file(found, place, ended)
+        tally.files += 1
+        tally.size += found.info.st_size
+
+
+def _copy_file(found: Found, place: Path, ended: Callable[[], bool]) -> None:
     try:
         descriptor = os.open(
             found.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=found.parent
         )
         with open(descriptor, "rb") as content, open(place, "xb") as out:
-            shutil.copyfileobj(content, out, CHUNK)
+            shutil.copyfileobj(Content(content, ended), out, CHUNK)
             os.fchmod(out.fileno(), stat.S_IMODE(found.info.st_mode))
         os.utime(place, ns=(found.info.st_atime_ns, found.info.st_mtime_ns))
     except OSError as error:
