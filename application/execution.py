@@ -9,7 +9,7 @@ from pathlib import Path
 
 from application.ports import Runtime
 from application.runs import Run
-from domain.errors import InvalidTask, UnknownCategory
+from domain.errors import InvalidTask, MissingExtra, UnknownCategory
 from domain.result import EndReason, Result
 from domain.runner import (
     ApprovalDesk,
@@ -76,6 +76,8 @@ class Execution:
             runner = self._prepare(task)
         except (InvalidTask, UnknownCategory) as error:
             return ended(EndReason.INVALID_TASK, str(error))
+        except MissingExtra as error:
+            return ended(EndReason.INTERNAL, str(error))
         except Exception as error:
             log.exception("the runner for %s failed before the start", task.category, extra=run.label)
             return ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")

@@ -1,7 +1,8 @@
 """Decoding of the ``args`` of runners: one JSON object into a dataclass, as lenient and as strict as tasks rely on.
 
-Keys match exactly, else without regard to case; unknown keys are ignored; null leaves the default; the last of two
-equal keys counts. A wrong type is an error for the whole task: no text is taken for a number or a flag.
+Keys match exactly, else without regard to case; unknown keys are ignored; null leaves the default, and is the empty
+text in a list or a map of texts; the last of two equal keys counts. A wrong type is an error for the whole task: no
+text is taken for a number or a flag, and a whole number has at most 64 bits.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ def decode(args: str, model: type[T]) -> T:
 
 
 def load(text: str) -> Any:
-    """Strict JSON: no NaN, no trailing text, no raw control characters. Lone surrogates become U+FFFD."""
+    """Strict JSON: no NaN, no number beyond a double, no trailing text, no raw control characters.
+
+    Lone surrogates become U+FFFD.
+    """
     if not text.strip():
         raise InvalidTask("args is empty: it must be one JSON object")
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_last)
     except (ValueError, RecursionError) as error:
         raise InvalidTask(f"args is not JSON: {error}") from None
     return _repaired(value)
@@ -52,6 +56,22 @@ def load(text: str) -> Any:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _last(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The last of equal keys, where the last one stands: the order decides between keys of different case."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.pop(key, None)
+        found[key] = value
+    return found
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{digits[:40]} is too large a number")
+    return number
 
 
 def _repaired(value: Any) -> Any:
@@ -78,8 +98,12 @@ def _typed(key: str, value: Any, wanted: Any) -> Any:
         if not isinstance(value, dict):
             raise InvalidTask(f"{key} must be an object")
         return {name: _typed(f"{key}.{name}", item, inner[1]) for name, item in value.items()}
+    if value is None:
+        return wanted()
     if type(value) is not wanted:
         raise InvalidTask(f"{key} must be {WORDS[wanted]}, not {_name(value)}")
+    if wanted is int and not -(1 << 63) <= value < 1 << 63:
+        raise InvalidTask(f"{key} must be a whole number of at most 64 bits")
     return value
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.runners.arguments import decode, substitute
+from adapters.runners.http import _filled
 from domain.errors import InvalidTask
 
 
@@ -57,8 +59,147 @@ def test_big_numbers_and_odd_characters_survive() -> None:
     assert found.name == "\N{REPLACEMENT CHARACTER}x"
 
 
-@given(st.dictionaries(st.text("ABab_9", min_size=1), st.text()), st.text("${}AB a"))
-def test_substitution_is_one_pass_and_leaves_unknown_names(environment: dict[str, str], text: str) -> None:
-    assert substitute("$x ${NOT_THERE}" + text.replace("$", ""), environment).startswith("$x ${NOT_THERE}")
-    for name, value in environment.items():
-        assert substitute("${" + name + "}", environment) == value
+# -- against models ----------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(), max_size=4) | st.sampled_from(["\ud800", "a\udfffb", "NaN"])
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**64), 2**64)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+FITTING: dict[str, st.SearchStrategy[Any]] = {
+    "name": TEXTS, "count": st.integers(-(2**63), 2**63 - 1), "flag": st.booleans(), "maybe": st.booleans(),
+    "items": st.lists(TEXTS | st.none(), max_size=3), "pairs": st.dictionaries(TEXTS, TEXTS | st.none(), max_size=3),
+    "anything": VALUES,
+}  # fmt: skip
+
+
+@st.composite
+def documents(draw: st.DrawFn, values: Callable[[str], st.SearchStrategy[Any]]) -> list[tuple[str, Any]]:
+    """Keys in any order, more than once, in any case, and unknown ones; ``values`` gives what a field may hold."""
+    pairs = []
+    for field_name in draw(st.lists(st.sampled_from([*FITTING, "unknown"]), max_size=6)):
+        key = "".join(sign.upper() if draw(st.booleans()) else sign for sign in field_name)
+        pairs.append((draw(st.sampled_from([key, field_name])), draw(values(field_name))))
+    return pairs
+
+
+def written(pairs: list[tuple[str, Any]]) -> str:
+    return "{" + ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in pairs) + "}"
+
+
+def mended(value: Any) -> Any:
+    """Lone surrogates become U+FFFD, as the original's decoder makes them."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= sign <= "\udfff" else sign for sign in value)
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    return {mended(key): mended(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+class Wrong(Exception):
+    pass
+
+
+def fitted(kind: str, value: Any) -> Any:
+    """What a field of a kind makes of a value; null is its zero value. Raises Wrong."""
+    zero = {"text": "", "number": 0, "flag": False}
+    if value is None and kind in zero:
+        return zero[kind]
+    good = {
+        "text": isinstance(value, str), "flag": isinstance(value, bool), "any": True,
+        "number": isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63,
+        "list": isinstance(value, list), "map": isinstance(value, dict),
+    }  # fmt: skip
+    if not good[kind]:
+        raise Wrong
+    if kind == "list":
+        return [fitted("text", item) for item in value]
+    return {key: fitted("text", item) for key, item in value.items()} if kind == "map" else value
+
+
+KINDS = {"name": "text", "count": "number", "flag": "flag", "maybe": "flag", "items": "list", "pairs": "map",
+         "anything": "any"}  # fmt: skip
+
+
+def modelled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields that are set: an exact key wins over one in another case, the last of equal ones counts."""
+    found = {}
+    for name, kind in KINDS.items():
+        exact = [value for key, value in pairs if key == name]
+        other = [value for key, value in pairs if key.lower() == name]
+        value = (exact or other or [None])[-1]
+        if value is not None:
+            found[name] = fitted(kind, mended(value))
+    return found
+
+
+@given(documents(lambda name: FITTING.get(name, VALUES)) | documents(lambda _: VALUES))
+@settings(max_examples=300, deadline=None)
+def test_decoding_is_that_of_the_contract(pairs: list[tuple[str, Any]]) -> None:
+    """Keys, null, strict types, equal keys and surrogates, against a model of the rules."""
+    try:
+        expected = Model(**modelled(pairs))
+    except Wrong:
+        with pytest.raises(InvalidTask):
+            decode(written(pairs), Model)
+        return
+    assert decode(written(pairs), Model) == expected
+
+
+@given(documents(lambda name: FITTING.get(name, VALUES)), st.sampled_from(["NaN", "Infinity", "-Infinity", "1e999"]))
+def test_a_number_that_json_cannot_hold_is_refused_wherever_it_stands(pairs: list[tuple[str, Any]], word: str) -> None:
+    for inner in (word, f"[{word}]", f'{{"x": {word}}}'):
+        text = written(pairs)[:-1] + (", " if pairs else "") + f'"anything": {inner}}}'
+        with pytest.raises(InvalidTask, match="args"):
+            decode(text, Model)
+
+
+def filled(text: str, environment: dict[str, str]) -> str:
+    """Substitution without a regular expression: from left to right, what came in is not looked at again."""
+    out, at = "", 0
+    while at < len(text):
+        end = text.find("}", at)
+        name = text[at + 2 : end] if text.startswith("${", at) and end > 0 else ""
+        if name and all(sign.isascii() and (sign.isalnum() or sign == "_") for sign in name):
+            out += environment.get(name, text[at : end + 1])
+            at = end + 1
+        else:
+            out += text[at]
+            at += 1
+    return out
+
+
+NAMES = st.text("AB_9", min_size=1, max_size=2)
+PIECES = st.lists(NAMES | st.sampled_from(["${", "}", "$", "{", "${A}", "${B}", "$${A}", "${${A}}", "ä"]), max_size=8)
+TEMPLATES = PIECES.map("".join)
+
+
+@given(st.dictionaries(NAMES, TEMPLATES), TEMPLATES)
+def test_substitution_goes_once_through(environment: dict[str, str], text: str) -> None:  # H8
+    assert substitute(text, environment) == filled(text, environment)
+    assert substitute("${NOT_THERE}", environment) == "${NOT_THERE}"
+
+
+BODIES = st.recursive(
+    TEMPLATES | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEMPLATES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(BODIES, st.dictionaries(NAMES, TEMPLATES))
+def test_strings_of_a_body_are_filled_and_its_keys_stay(body: Any, environment: dict[str, str]) -> None:  # H8
+    def walked(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: walked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walked(item) for item in value]
+        return filled(value, environment) if isinstance(value, str) else value
+
+    assert _filled(body, environment) == walked(body)
