@@ -89,7 +89,10 @@ class CredentialSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What an approval task asks for; texts in ``context`` and ``metadata`` are JSON."""
+    """What an approval task asks for; texts in ``context`` and ``metadata`` are JSON.
+
+    ``workflow_exec_id`` is the run of the workflow that the task belongs to, if it belongs to one.
+    """
 
     title: str
     content: str
@@ -99,6 +102,7 @@ class Approval:
     require_all: bool
     timeout: int
     metadata: str
+    workflow_exec_id: str | None = None
 
 
 class ApprovalDesk(Protocol):

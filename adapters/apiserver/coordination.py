@@ -181,7 +181,8 @@ class HttpCoordination:
 
 
 def _approval_document(task_id: str, approval: Approval) -> dict[str, Any]:
-    return {
+    workflow = {"workflow_exec_id": approval.workflow_exec_id} if approval.workflow_exec_id else {}
+    return workflow | {
         "title": approval.title,
         "content": approval.content,
         "context": approval.context or "{}",

@@ -72,6 +72,7 @@ class ApprovalRunner(BaseRunner):
             require_all=args.require_all,
             timeout=seconds,
             metadata=args.metadata,
+            workflow_exec_id=context.workflow_exec_id,
         )
         approval_id = self._ask(context, approval)
         if approval_id is None:

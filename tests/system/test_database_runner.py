@@ -182,6 +182,17 @@ def test_sqlite_returns_rows_and_exports_them(tmp_path: Path, monkeypatch: pytes
     assert (zipfile.is_zipfile(sheet), sheet.parent.parent) == (True, tmp_path / "out")
 
 
+def test_bytes_that_are_no_text_and_long_cells_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D12: a sheet's cell holds 32767 characters and no more, the output all of them."""
+    monkeypatch.setenv("CRONJOB_EXPORT_DIR", str(tmp_path / "out"))
+    sql_text = "SELECT x'ff00' AS raw, printf('%.*c', 40000, 'x') AS long"
+    found = json.loads(lite(tmp_path / "a.db", sql_text, export_excel=True).output)
+    assert found["rows"] == [{"raw": "base64:/wA=", "long": "x" * 40_000}]
+    with zipfile.ZipFile(found["export_file"]) as book:
+        texts = "".join(book.read(name).decode() for name in book.namelist() if name.endswith(".xml"))
+    assert len(max(re.findall("x+", texts), key=len)) == 32_767
+
+
 def test_rows_beyond_the_byte_limit_are_counted_but_not_returned(tmp_path: Path) -> None:
     found = json.loads(lite(tmp_path / "a.db", "VALUES ('aaaaaaaaaa'), ('b')", max_bytes=5).output)
     assert (found["row_count"], found["rows"], found["truncated"]) == (2, [], True)

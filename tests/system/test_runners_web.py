@@ -158,6 +158,17 @@ def test_a_wrong_script_is_refused(args: dict[str, str]) -> None:
         ScriptRunner().parse_args("", json.dumps(args))
 
 
+def test_the_directory_of_a_script_is_made_or_the_task_fails(processes: Supervisor, tmp_path: Path) -> None:  # S9
+    (tmp_path / "file").touch()
+    args = {"language": "sh", "type": "inline", "code": "pwd"}
+    made = execute(ScriptRunner(processes), ExecutionContext(working_dir=tmp_path / "a" / "b"), **args)
+    assert made.output.strip() == str(tmp_path / "a" / "b")
+    bad = execute(ScriptRunner(processes), ExecutionContext(working_dir=tmp_path / "file"), **args)
+    assert (bad.status, bad.end_reason) == (Status.FAILED, EndReason.NO_SUCH_DIRECTORY)
+    unset = execute(ScriptRunner(processes), ExecutionContext(default_dir=tmp_path / "a"), **args)
+    assert unset.output.strip() == str(Path.cwd())
+
+
 def test_null_args_crash_nothing() -> None:  # S1
     with pytest.raises(InvalidTask):
         ScriptRunner().parse_args("", "null")
@@ -552,7 +563,18 @@ def test_a_refusal_fails_and_shows_no_secret(kind: str) -> None:  # M4
             MessageRunner(), ExecutionContext(credentials=Keys(hook=("webhook", value))), type=kind, **CHAT
         )
     assert result.status is Status.FAILED
+    assert result.error
     assert "hunter2" not in repr(result)
+
+
+def test_the_log_counts_characters_and_each_line_has_its_end() -> None:  # M10
+    logs: list[bytes] = []
+    with http_peer(lambda request, _: answer(request, 200)) as peer:
+        keys = Keys(hook=("webhook", {"webhook": f"http://127.0.0.1:{peer.port}/"}))
+        context = ExecutionContext(credentials=keys, log=logs.append)
+        execute(MessageRunner(), context, type="slack", credential_id="hook", content="备份完成")
+    assert b"4 characters" in logs[0]
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in logs)
 
 
 def test_wechat_work_tells_who_was_missed() -> None:
@@ -663,6 +685,13 @@ def test_an_approval_leaves_its_task_running() -> None:
     result = execute(ApprovalRunner(), ExecutionContext(approvals=desk), title="Release?", user_ids=["u"], timeout=60)
     assert (result.status, json.loads(result.output)["approval_id"]) == (Status.RUNNING, "a1")
     assert (desk.asked[0].timeout, desk.asked[0].context) == (60, "{}")
+
+
+def test_an_approval_tells_its_workflow_run() -> None:  # A3
+    desk = Desk()
+    context = ExecutionContext(approvals=desk, workflow_exec_id="269e926b-ffce-4ce9-aa68-71df36d15a7e")
+    execute(ApprovalRunner(), context, title="Release?", user_ids=["u"])
+    assert desk.asked[0].workflow_exec_id == "269e926b-ffce-4ce9-aa68-71df36d15a7e"
 
 
 def test_a_stop_while_asking_withdraws_the_question() -> None:  # A2

@@ -96,6 +96,41 @@ def test_a_time_out_is_a_time_out(server: MemoryServer, start: Start) -> None:
     assert server.wait_for(task, *OVER, timeout=2.5)["status"] == "timeout"
 
 
+def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -> None:  # G5 of the runners
+    start()
+    task = server.add_task(command="sleep 300")
+    server.offer(task)
+    server.wait_for(task, "running")
+    with server.guard:
+        server.model._push(server.model.connections[0], "timeout", [server.model.tasks[task]])
+    assert server.wait_for(task, *OVER, timeout=5)["status"] == "timeout"
+
+
+def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start: Start) -> None:  # G6 of the runners
+    start()
+    task = server.add_task(command="echo", args='["new"]')
+    with server.guard:
+        server.model._push(server.model.connections[0], "run", [server.model.tasks[task] | {"args": '["old"]'}])
+    server.wait_for(task, *OVER)
+    assert output(server, task)["message"] == "new"
+
+
+def test_an_empty_line_ends_no_log_and_a_burst_is_whole(
+    server: MemoryServer, start: Start
+) -> None:  # G8 of the runners
+    start()
+    task = server.add_task(command="echo one; echo; echo; seq 1 2000")
+    server.offer(task)
+    server.wait_for(task, *OVER)
+    wanted = "one\n\n\n" + "".join(f"{number}\n" for number in range(1, 2001))
+    deadline = threading.Event()
+    for _ in range(500):
+        if server.log(task) == wanted:
+            break
+        deadline.wait(0.02)
+    assert server.log(task) == wanted
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_stop_ends_a_running_task(server: MemoryServer, start: Start, force: bool) -> None:
     start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -237,7 +238,13 @@ def test_a_task_asks_for_approval_once() -> None:
         assert coordination.create_approval(ID, APPROVAL) == ID
     assert len(server.lines) == 1
     assert server.bodies[0]["task_id"] == ID
-    assert "team_id" not in server.bodies[0]
+    assert not {"team_id", "workflow_exec_id"} & set(server.bodies[0])
+
+
+def test_an_approval_of_a_workflow_names_its_run() -> None:  # A3
+    with api((201, {"code": 0, "data": {"id": ID}})) as (coordination, server):
+        coordination.create_approval(ID, replace(APPROVAL, workflow_exec_id=ID))
+    assert server.bodies[0]["workflow_exec_id"] == ID
 
 
 @pytest.mark.parametrize("answer", [good({}), bad(404), (404, b"404 page not found"), bad(400, "already approved")])

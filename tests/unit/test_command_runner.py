@@ -120,6 +120,59 @@ def test_alone_as_a_library_it_stops_and_times_out() -> None:
     killed.cleanup()
 
 
+def test_a_stop_or_kill_after_the_end_changes_nothing(processes: Supervisor) -> None:  # C7
+    runner = CommandRunner(processes)
+    runner.parse_args("true", "")
+    result = runner.execute()
+    for end in (runner.stop, runner.kill, runner.cleanup, runner.stop):
+        end()
+    assert (runner.status, runner.result) == (Status.SUCCESS, result)
+
+
+def test_many_threads_may_ask_and_end_a_run_at_once(processes: Supervisor) -> None:  # C8, A5
+    runner, up = CommandRunner(processes), threading.Event()
+    runner.parse_args("echo up; sleep 300", "")
+    seen: list[Status] = []
+
+    def meddle() -> None:
+        up.wait(10)
+        for _ in range(50):
+            seen.append(runner.status)
+            runner.stop()
+            runner.kill()
+            seen.append(runner.result.status if runner.result else Status.RUNNING)
+
+    threads = [threading.Thread(target=meddle) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    result = runner.execute(ExecutionContext(log=lambda _: up.set()))
+    for thread in threads:
+        thread.join(10)
+    assert result.status is Status.STOPPED
+    assert set(seen) <= {Status.RUNNING, Status.STOPPED}
+
+
+def test_a_stuck_log_keeps_no_stop_waiting() -> None:  # C9
+    runner, stuck, released = CommandRunner(), threading.Event(), threading.Event()
+    runner.parse_args("echo up; sleep 300", "")
+
+    def log(_: bytes) -> None:
+        stuck.set()
+        released.wait(20)
+
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(runner.execute(ExecutionContext(log=log))))
+    thread.start()
+    assert stuck.wait(10)
+    stopping = threading.Thread(target=runner.stop)
+    stopping.start()
+    stopping.join(5)
+    returned = not stopping.is_alive()
+    released.set()
+    thread.join(10)
+    assert (returned, [result.status for result in results]) == (True, [Status.STOPPED])
+
+
 # -- the guard ---------------------------------------------------------------------------------------------------------
 
 

@@ -131,6 +131,15 @@ def test_exec_tells_the_exit_code(engine: FakeDocker) -> None:
     assert (result.status, result.exit_code, json.loads(result.output)["output"]) == (Status.FAILED, 5, "in\n")
 
 
+@pytest.mark.parametrize("args", [{"action": "exec", "exec_command": ["true"]}, {"action": "logs"}])
+def test_no_output_is_an_end_like_any_other(engine: FakeDocker, args: dict[str, Any]) -> None:
+    """K13"""
+    ran(engine, action="run", image="busybox", command=["sleep", "60"], name="n")
+    result = ran(engine, container="n", **args)
+    assert (result.status, result.exit_code) == (Status.SUCCESS, 0)
+    assert json.loads(result.output)["output" if args["action"] == "exec" else "logs"] == ""
+
+
 @pytest.mark.parametrize("action", ["pull", "push", "build"])
 def test_an_error_line_fails(engine: FakeDocker, action: str, tmp_path: Path) -> None:
     """K4"""

@@ -71,6 +71,16 @@ def test_a_first_run_clones_and_a_second_tells_what_changed(
     assert [second[key] for key in keys] == ["pull", commit, 1, 2, 1]
 
 
+def test_a_run_without_news_says_where_it_stands(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
+    """GIT8, GIT10: also where git itself has nothing to say."""
+    logged: list[bytes] = []
+    for _ in range(2):
+        context = ExecutionContext(working_dir=tmp_path / "d", log=logged.append)
+        result = made(processes, url=origin.url).execute(context)
+    commit = json.loads(result.output)["commit"]
+    assert b"".join(logged).decode().splitlines()[-1] == f"done: pull at {commit[:8]}"
+
+
 def test_rewritten_history_is_followed(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
     """GIT6, and local changes to tracked files are undone."""
     origin.commit("a.txt", "two\n")
