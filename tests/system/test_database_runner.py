@@ -88,7 +88,7 @@ def lite(path: Path, text: str, **args: Any) -> Result:
 
 
 def test_rows_reach_later_tasks_with_every_column(server: tuple[str, peers.Peer]) -> None:
-    """D1, D6."""
+    """D2, D1, D6."""
     found = sql(server, "/* why */ WITH n AS (SELECT 7 AS a) SELECT a, a, 'x%y' AS text FROM n")
     assert found["rows"] == [{"a": 7, "a_2": 7, "text": "x%y"}]
     assert (found["sql_type"], found["row_count"], found["truncated"]) == ("DQL", 1, False)
@@ -146,7 +146,7 @@ def ask(peer: peers.Peer, *words: str) -> Any:
 
 @pytest.mark.peer("redis")
 def test_redis_commands_answer_as_the_contract_says(redis: peers.Peer) -> None:
-    """D3, D5, D8."""
+    """D11, D3, D5, D8."""
     assert [ask(redis, "flushdb"), ask(redis, "SET", "k", "v", "ex", "100"), ask(redis, "GET", "k")] == [
         "OK",
         "OK",

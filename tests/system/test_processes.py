@@ -67,7 +67,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("shape", "ending"), list(itertools.product(trees.SHAPES, ENDINGS)))
-def test_no_process_of_a_tree_survives(processes: Supervisor, shape: str, ending: str) -> None:  # G23
+def test_no_process_of_a_tree_survives(processes: Supervisor, shape: str, ending: str) -> None:  # G23, C2
     mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
     text = trees.program(shape, mark)
     if ending == "end":  # the shell ends by itself and leaves the rest behind

@@ -72,6 +72,36 @@ def test_age_and_size_and_exclusion_narrow_it(tmp_path: Path) -> None:
     assert done(tmp_path, **common, exclude=["b b", "link", "pipe"])["deleted_count"] == 2
 
 
+def test_what_could_not_be_deleted_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # F11
+    base, unlink = tree(tmp_path), os.unlink
+
+    def guarded(name: str, *, dir_fd: int | None = None) -> None:
+        if name == "a.log":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", guarded)
+    document = done(tmp_path, action="cleanup", path=str(base), pattern="?*.log")
+    assert (document["deleted_count"], document["deleted_size"]) == (2, "12 B")  # one byte and a link of eleven
+    assert (base / "a.log").exists()
+
+
+def test_an_unreadable_directory_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # F13
+    base, real, logs = tree(tmp_path), os.open, []
+
+    def guarded(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        if path == "sub":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *args, **more)
+
+    monkeypatch.setattr(os, "open", guarded)
+    runner = FileRunner([str(tmp_path)])
+    runner.parse_args("", json.dumps({"action": "cleanup", "path": str(base), "pattern": "*.log", "recursive": True}))
+    result = runner.execute(ExecutionContext(log=logs.append))
+    assert (result.status, json.loads(result.output)["deleted_count"]) == (Status.SUCCESS, 3)
+    assert f"{base}/sub: Permission denied" in b"".join(logs).decode()
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["x", "y", "d/x", "d/e/y", "z z"]), st.sampled_from([".log", ".txt", ""])), max_size=8

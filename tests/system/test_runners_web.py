@@ -89,7 +89,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext,
     ("language", "code"),
     [("Python", "import sys; print(sys.argv[1])"), ("js", "console.log(process.argv[2])"), ("sh", 'echo "$1"')],
 )
-def test_a_script_of_each_language_runs_with_its_arguments(processes: Supervisor, language: str, code: str) -> None:
+def test_a_script_of_each_language_runs_with_its_arguments(
+    processes: Supervisor, language: str, code: str
+) -> None:  # S7
     if language == "js" and shutil.which("node") is None:
         pytest.skip("node is not installed: `make peers` (nodejs) enables this test")
     result = execute(ScriptRunner(processes), language=language, type="inline", code=code, args=["a b ${X}"])
@@ -206,12 +208,12 @@ def test_a_request_says_what_the_task_says() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
-def test_each_method_is_sent(method: str) -> None:
+def test_each_method_is_sent(method: str) -> None:  # H5
     with http_peer(echo) as peer:
         assert execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", method=method).status is Status.SUCCESS
 
 
-def test_an_unexpected_status_fails_and_the_answer_is_kept() -> None:  # H9
+def test_an_unexpected_status_fails_and_the_answer_is_kept() -> None:  # H9, H3
     with http_peer(lambda request, _: answer(request, 503, b"the reason")) as peer:
         url = f"http://127.0.0.1:{peer.port}/"
         result = execute(HttpRunner(), url=url)
@@ -472,7 +474,7 @@ MAIL: dict[str, Any] = {
 }
 
 
-def test_a_mail_goes_out_encrypted_with_all_its_parts(authority: tuple[ssl.SSLContext, str]) -> None:  # M2, M5
+def test_a_mail_goes_out_encrypted_with_all_its_parts(authority: tuple[ssl.SSLContext, str]) -> None:  # M2, M5, M1
     box = MailBox(authority[0])
     with box.server as server:
         context = ExecutionContext(credentials=mail(server.port, from_name="Cron"))
@@ -486,7 +488,9 @@ def test_a_mail_goes_out_encrypted_with_all_its_parts(authority: tuple[ssl.SSLCo
     assert "n.txt" in text
 
 
-def test_without_verified_encryption_no_mail_and_no_password_goes_out(authority: tuple[ssl.SSLContext, str]) -> None:
+def test_without_verified_encryption_no_mail_and_no_password_goes_out(
+    authority: tuple[ssl.SSLContext, str],
+) -> None:  # M5
     for box, expected in ((MailBox(), "STARTTLS"), (MailBox(authority[0]), "TLS")):
         with box.server as server:
             result = execute(MessageRunner(), ExecutionContext(credentials=mail(server.port)), **MAIL)
@@ -555,7 +559,7 @@ def test_a_chat_message_is_sent_and_its_answer_is_checked(kind: str) -> None:  #
 
 
 @pytest.mark.parametrize("kind", ["wechat_work_bot", "feishu_bot", "dingtalk_bot", "slack"])
-def test_a_refusal_fails_and_shows_no_secret(kind: str) -> None:  # M4
+def test_a_refusal_fails_and_shows_no_secret(kind: str) -> None:  # M4, M7, M11
     status = 500 if kind == "slack" else 200
     with http_peer(lambda request, _: answer(request, status, b'{"errcode": 93000, "code": 19001}')) as peer:
         value = {"webhook": f"http://127.0.0.1:{peer.port}/hook?key=hunter2"}
@@ -680,7 +684,7 @@ class Desk:
         self.on_cancel()
 
 
-def test_an_approval_leaves_its_task_running() -> None:
+def test_an_approval_leaves_its_task_running() -> None:  # A1
     desk = Desk()
     result = execute(ApprovalRunner(), ExecutionContext(approvals=desk), title="Release?", user_ids=["u"], timeout=60)
     assert (result.status, json.loads(result.output)["approval_id"]) == (Status.RUNNING, "a1")

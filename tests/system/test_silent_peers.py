@@ -1,7 +1,7 @@
 """Every runner waits on a peer that never answers, and is ended: by a stop, a kill, its time-out (G25, G26, G27).
 
 It has to return within the grace time and a second, with the right status, and to leave no process, no thread, no
-temporary and no half-written file, while its peer still says nothing (C2, C6, S4, S8, H1, M3, M6, D9, F8, GIT7, K1).
+temporary and no half-written file, while its peer still says nothing.
 """
 
 from __future__ import annotations
@@ -249,6 +249,7 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_silent_peer_is_left(peer: Silence, case: str, ending: str) -> None:
+    """C2, C6, S4, S8, H1, M3, M6, D9, F8, GIT7, K1, A4."""
     waiting = CASES[case](peer)
     waiting.runner.parse_args(waiting.command, json.dumps(waiting.args) if waiting.args else "")
     threads, processes = set(threading.enumerate()), alive()

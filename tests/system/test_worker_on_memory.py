@@ -228,7 +228,7 @@ def test_a_log_whose_answers_are_lost_is_neither_lost_nor_doubled(server: Memory
     assert server.log(task) == "".join(f"line {i}\n" for i in (1, 2, 3, 4))
 
 
-def test_a_lost_lock_ends_the_task(server: MemoryServer, start: Start) -> None:  # G13
+def test_a_lost_lock_ends_the_task(server: MemoryServer, start: Start) -> None:  # G13, G7 of the runners
     start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0))
     task = server.add_task(command="sleep 300")
     server.offer(task)
@@ -257,7 +257,9 @@ def test_an_end_that_the_server_holds_is_not_overwritten_and_ends_the_task(
     assert server.task(task)["status"] == "canceled"
 
 
-def test_a_full_worker_refuses_and_takes_the_task_later(server: MemoryServer, start: Start) -> None:
+def test_a_full_worker_refuses_and_takes_the_task_later(
+    server: MemoryServer, start: Start
+) -> None:  # G11 of the runners
     kit = start(limits=Limits(concurrency=1, grace=0.5, drain=5.0))
     first, second = server.add_task(command="sleep 0.5"), server.add_task(command="true")
     server.offer(first)

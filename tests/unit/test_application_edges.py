@@ -111,7 +111,7 @@ def test_each_state_of_a_former_life_has_its_end(server: MemoryServer, registry:
 
 def test_a_stop_for_a_task_that_is_not_here_ends_only_an_orphan_of_ours(
     server: MemoryServer, registry: RunnerRegistry
-) -> None:  # G22
+) -> None:  # G22, G3 of the runners
     kit = WorkerKit(server.way(), registry)
     kit.worker.start()
     kit.worker.link.up.wait(5)

@@ -183,7 +183,7 @@ def test_blocked_words_are_refused(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["/bin/ls", "/data/binaries/x", "cat /root/x", "echo " + "x" * 2000, "ls > f"])
-def test_ordinary_commands_pass(command: str) -> None:
+def test_ordinary_commands_pass(command: str) -> None:  # C13
     CommandGuard().check(command)
 
 

@@ -25,7 +25,7 @@ from domain.errors import InvalidTask
         ("SELECT 'a; GRANT b'", "DQL"), ("WITH a AS (SELECT 1) DELETE FROM t", "DML"),
     ],
 )  # fmt: skip
-def test_statements_have_the_kind_that_a_parser_sees(sql: str, kind: str) -> None:
+def test_statements_have_the_kind_that_a_parser_sees(sql: str, kind: str) -> None:  # D7
     assert classify(sql, "mysql").kind == kind
 
 

@@ -200,7 +200,7 @@ def test_a_hostile_ref_is_refused(name: str, key: str) -> None:
 
 
 def test_a_prepared_repository_starts_nothing(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
-    """G75: hooks, fsmonitor, filters, sshCommand, aliases, includes of an earlier task."""
+    """GIT5, G75: hooks, fsmonitor, filters, sshCommand, aliases, includes of an earlier task."""
     place, marker, evil = tmp_path / "d", tmp_path / "marker", tmp_path / "evil"
     evil.write_text(f"#!/bin/sh\ntouch {marker}\ncat\n")
     evil.chmod(0o755)
