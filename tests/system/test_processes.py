@@ -67,17 +67,21 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("shape", "ending"), list(itertools.product(trees.SHAPES, ENDINGS)))
-def test_no_process_of_a_tree_survives(processes: Supervisor, shape: str, ending: str) -> None:  # G23, C2
+def test_no_process_of_a_tree_survives(
+    processes: Supervisor, shape: str, ending: str, tmp_path: Path
+) -> None:  # G23, C2
     mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
     text = trees.program(shape, mark)
     if ending == "end":  # the shell ends by itself and leaves the rest behind
-        text = f"( {text} ) & sleep 0.3; exit 5"
+        text = f"( {text} ) & while [ ! -e {tmp_path}/up ]; do sleep 0.02; done; exit 5"
     results: list[Exit] = []
     command = shell(text, log=log, timeout=0.4 if ending == "time-out" else None)
     thread = threading.Thread(target=lambda: results.append(processes.run(command, token)))
     thread.start()
     log.wait_for(b"READY")
-    if ending == "stop":
+    if ending == "end":
+        (tmp_path / "up").touch()
+    elif ending == "stop":
         token.cancel(STOP)
     elif ending == "kill":
         token.cancel(KILL)
