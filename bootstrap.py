@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 VERSION = "0.1.0"
-KILL_AND_FLUSH = 30.0  # seconds that ending may take beyond drain and grace
+KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: kill, tear down, flush
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORLD = "tests/system/test_simulated_world.py"
 MEMORY = "tests/system/test_worker_on_memory.py"
+CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
 LIMIT = 240
 
@@ -56,6 +57,8 @@ MUTANTS = [
     Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/unit/test_application_edges.py",)),
     Mutant("output without bounds", "application/reporting.py", "        if len(passed.encode(\"utf-8\", \"replace\")) <= limit:\n            return passed\n", "        return passed\n", ("tests/unit/test_application_reporting.py",)),
     Mutant("a boundary on the opening separator", "adapters/wire/framing.py", "    return [framed[at : at + limit] for at in range(0, len(framed), limit)]", "    return [framed[:17], framed[17:]]", ("tests/unit/test_wire_framing.py",)),
+    Mutant("category scripts run at each reconnect", "application/categories.py", "if known is None or known.texts != texts:", "if True:", (CATEGORIES,)),
+    Mutant("a category that is not ready is registered", "application/categories.py", "self._verdicts.get(code)) is None or not verdict.why_not", "self._verdicts.get(code)) is None or True", (CATEGORIES,)),
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
     Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
     Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members():\n            return False\n", "", (PROCESSES,)),
