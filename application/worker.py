@@ -26,6 +26,7 @@ from domain.runner import CancelRequest, Urgency
 
 log = logging.getLogger("worker")
 
+RENEWERS = 4
 UPLOADERS = 2
 KILL_WAIT = 5.0  # seconds a killed task gets to be gone
 FIRST_LOOK = 10.0  # seconds that registering waits for the categories' scripts; later it is done anew
@@ -56,7 +57,8 @@ class Worker:
         """Load what a former life left, then start every loop. Raises JournalError."""
         self.recovery.load()
         closing = self.loops.closing.is_set
-        self.loops.start("leases", lambda: self.leases.run(closing))
+        for number in range(RENEWERS):
+            self.loops.start(f"leases-{number}", lambda: self.leases.run(closing))
         self.loops.start("delivery", lambda: self.delivery.run(closing))
         for number in range(UPLOADERS):
             self.loops.start(f"logs-{number}", lambda: self.logs.run(closing))
