@@ -28,7 +28,7 @@ class Link:
     def run(self, closing: Callable[[], bool], handle: Callable[[TaskEvent], None], on_up: Callable[[], None]) -> None:
         """The link loop: never gives up (G47)."""
         while not closing():
-            connected = self._connect()
+            connected = self._connect(closing)
             if connected is None:
                 continue
             on_up()
@@ -37,8 +37,7 @@ class Link:
             self._ports.transport.close()
             if self._ports.runtime.now() - connected >= HEALTHY_AFTER:
                 self._backoff.reset()
-            if not closing():
-                self._nap.wait(self._backoff.next_delay())
+            self._pause(closing, self._backoff.next_delay())
 
     def heartbeat(self, closing: Callable[[], bool]) -> None:
         """The heartbeat loop, a thread of its own so that it keeps time under load (G54) and finds dead links (G45)."""
@@ -71,7 +70,12 @@ class Link:
         self.up.clear()
         self._ports.transport.close()
 
-    def _connect(self) -> float | None:
+    def _pause(self, closing: Callable[[], bool], seconds: float) -> None:
+        until = self._ports.runtime.now() + seconds
+        while not closing() and (left := until - self._ports.runtime.now()) > 0:
+            self._nap.wait(min(left, 10.0))
+
+    def _connect(self, closing: Callable[[], bool]) -> float | None:
         try:
             identity = self._identity()
             self._ports.transport.connect(identity)
@@ -80,7 +84,7 @@ class Link:
             delay = self._backoff.next_delay(asked)
             log.warning("not connected: %s; next try in %.1f s", error, delay)
             self._ports.metrics.count("connects_failed")
-            self._nap.wait(delay)
+            self._pause(closing, delay)
             return None
         log.info("connected as %s (%s)", identity.name, identity.id)
         self._ports.metrics.count("connects")

@@ -15,7 +15,7 @@ from application.finish import Finish
 from application.leases import LeaseKeeper
 from application.link import Link
 from application.log_delivery import LogDelivery
-from application.loops import Loops
+from application.loops import Closing, Loops
 from application.ports import Event, Node, Ports
 from application.recovery import Recovery
 from application.reporting import Reporter
@@ -56,16 +56,15 @@ class Worker:
     def start(self) -> None:
         """Load what a former life left, then start every loop. Raises JournalError."""
         self.recovery.load()
-        closing = self.loops.closing.is_set
         for number in range(RENEWERS):
-            self.loops.start(f"leases-{number}", lambda: self.leases.run(closing))
-        self.loops.start("delivery", lambda: self.delivery.run(closing))
+            self.loops.start(f"leases-{number}", self.leases.run)
+        self.loops.start("delivery", self.delivery.run)
         for number in range(UPLOADERS):
-            self.loops.start(f"logs-{number}", lambda: self.logs.run(closing))
-        self.loops.start("heartbeat", lambda: self.link.heartbeat(closing))
-        self.loops.start("recovery", lambda: self.recovery.run(closing, self.link.up))
-        self.loops.start("categories", lambda: self.categories.run(closing))
-        self.loops.start("link", lambda: self._run_link(closing))
+            self.loops.start(f"logs-{number}", self.logs.run)
+        self.loops.start("heartbeat", self.link.heartbeat)
+        self.loops.start("recovery", lambda closing: self.recovery.run(closing, self.link.up))
+        self.loops.start("categories", self.categories.run, watched=False)  # its scripts have a limit of their own
+        self.loops.start("link", self._run_link)
 
     def pause(self, why: str) -> None:
         """Take no new tasks until ``resume``; those in hand, heartbeats and deliveries go on. Idempotent.
@@ -129,7 +128,7 @@ class Worker:
             if self.table.idle.wait(0.1):
                 return
 
-    def _run_link(self, closing: Callable[[], bool]) -> None:
+    def _run_link(self, closing: Closing) -> None:
         self.categories.decided.wait(FIRST_LOOK)
         self.link.run(closing, self._dispatcher.handle, self._on_up)
 

@@ -54,6 +54,8 @@ MUTANTS = [
     Mutant("a failed log batch is dropped", "application/log_delivery.py", "            stream.failures += 1\n            return\n", "            spool.advance(task_id, batch.offset + len(batch.data))\n            return\n", (WORLD,)),
     Mutant("the connection is not given up in silence", "application/link.py", "if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:", "if False:", (WORLD, "tests/contract/test_link_over_sockets.py")),
     Mutant("the first refusal ends the link", "application/link.py", "            if connected is None:\n                continue\n", "            if connected is None:\n                return\n", ("tests/contract/test_link_over_sockets.py",)),
+    Mutant("a loop that hangs is not found", "application/loops.py", "if now - turned > HANG", "if False", ("tests/unit/test_application_edges.py",)),
+    Mutant("one slow renewal holds up all", "application/worker.py", "RENEWERS = 4", "RENEWERS = 1", ("tests/unit/test_leases.py",)),
     Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/unit/test_application_edges.py",)),
     Mutant("output without bounds", "application/reporting.py", "        if len(passed.encode(\"utf-8\", \"replace\")) <= limit:\n            return passed\n", "        return passed\n", ("tests/unit/test_application_reporting.py",)),
     Mutant("a boundary on the opening separator", "adapters/wire/framing.py", "    return [framed[at : at + limit] for at in range(0, len(framed), limit)]", "    return [framed[:17], framed[17:]]", ("tests/unit/test_wire_framing.py",)),
