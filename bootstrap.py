@@ -242,7 +242,7 @@ def assemble(
     from adapters.journal.sqlite import SqliteJournal
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
-    from adapters.process.remains import ProcessRemains
+    from adapters.process.remains import ProcessRemains, owner_of
     from adapters.process.supervisor import Supervisor
     from adapters.process.unguarded import NoWarden
     from application.execution import Contexts, Execution
@@ -270,7 +270,7 @@ def assemble(
     stack.callback(outside.close)
     runtime, metrics = outside.runtime, outside.metrics
     observer = Observers(journal, guardian)
-    processes = Supervisor(observer)
+    processes = Supervisor(observer, owner_of(state_dir))
     stack.callback(processes.close)
     registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
     known = set(registry.list())
@@ -291,7 +291,7 @@ def assemble(
         journal,
         spool,
         metrics,
-        ProcessRemains(),
+        ProcessRemains(owner_of(state_dir)),
         guardian or NoWarden(),
     )
     runs = Execution(runtime, registry, contexts, execution.default_timeout)

@@ -42,6 +42,7 @@ class Recovery:
         for entry in self._ports.journal.entries():
             self._ports.remains.end(entry)
             self._adopt(entry)
+        self._ports.remains.sweep()
 
     def suspect(self, task_id: str) -> None:
         """A task not in hand was to be stopped: look whether it is ours and orphaned. Any thread, at once."""
