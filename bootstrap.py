@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 VERSION = "0.1.0"
-KILL_AND_FLUSH = 30.0  # seconds that ending may take beyond drain and grace
+KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: kill, tear down, flush
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,10 +157,10 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
 def run_worker(loaded: Loaded) -> int:
     """Run until a signal says otherwise; returns the exit status."""
     import logging
-    import threading
 
     from adapters.observability.logs import set_up
     from adapters.observability.redact import Redactor
+    from adapters.observability.stacks import stacks
     from adapters.process.guardian import link_from_environment
 
     settings = loaded.settings
@@ -169,12 +170,7 @@ def run_worker(loaded: Loaded) -> int:
     set_up(redactor, settings.log.level, settings.log.format, file, (settings.log.max_size, settings.log.max_backups))
     log = logging.getLogger("worker")
     stop, hurry = threading.Event(), threading.Event()
-
-    def on_signal(*_: Any) -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    obey_signals(stop, hurry)
     guardian = link_from_environment()
     with contextlib.ExitStack() as stack:
         assembled = assemble(loaded, redactor, guardian, stack)
@@ -190,6 +186,9 @@ def run_worker(loaded: Loaded) -> int:
         worker.start()
         while not stop.wait(0.5) and not worker.loops.broken.is_set():
             obey(mark, worker)
+            if hanging := worker.loops.find_hanging():
+                log.critical("these loops hang and the worker starts anew: %s\n%s", ", ".join(hanging), stacks())
+                hurry.set()
             if guardian is not None and guardian.lost:
                 log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
                 break
@@ -197,6 +196,24 @@ def run_worker(loaded: Loaded) -> int:
         if worker.loops.failed is not None:
             return 70
         return 0 if clean else 1
+
+
+def obey_signals(stop: threading.Event, hurry: threading.Event) -> None:
+    """TERM, INT and HUP end the worker, a second one without waiting; USR1 logs what each thread does."""
+    import logging
+
+    from adapters.observability.stacks import stacks
+
+    def end(*_: Any) -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    def tell(*_: Any) -> None:
+        logging.getLogger("worker").warning("asked what each thread does:\n%s", stacks())
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
+    signal.signal(signal.SIGUSR1, tell)
 
 
 def obey(mark: PauseMark, worker: Worker) -> None:
@@ -225,7 +242,7 @@ def assemble(
     from adapters.journal.sqlite import SqliteJournal
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
-    from adapters.process.remains import ProcessRemains
+    from adapters.process.remains import ProcessRemains, owner_of
     from adapters.process.supervisor import Supervisor
     from adapters.process.unguarded import NoWarden
     from application.execution import Contexts, Execution
@@ -253,7 +270,7 @@ def assemble(
     stack.callback(outside.close)
     runtime, metrics = outside.runtime, outside.metrics
     observer = Observers(journal, guardian)
-    processes = Supervisor(observer)
+    processes = Supervisor(observer, owner_of(state_dir))
     stack.callback(processes.close)
     registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
     known = set(registry.list())
@@ -274,7 +291,7 @@ def assemble(
         journal,
         spool,
         metrics,
-        ProcessRemains(),
+        ProcessRemains(owner_of(state_dir)),
         guardian or NoWarden(),
     )
     runs = Execution(runtime, registry, contexts, execution.default_timeout)

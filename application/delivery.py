@@ -80,7 +80,7 @@ class Delivery:
         """The loop."""
         while not closing():
             self._wake.clear()
-            self._round()
+            self._round(closing)
             self._wake.wait(self._pause())
 
     def recently_ended(self, task_id: str) -> bool:
@@ -115,7 +115,7 @@ class Delivery:
             return 1.0
         return min(1.0, max(0.002, nearest - self._ports.runtime.now()))
 
-    def _round(self) -> None:
+    def _round(self, closing: Callable[[], bool]) -> None:
         now = self._ports.runtime.now()
         with self._guard:
             due = [parcel for parcel in self._parcels.values() if parcel.next_at <= now]
@@ -124,6 +124,8 @@ class Delivery:
             return
         seen = self._list(due)
         for parcel in due:
+            if closing():
+                return
             # The first look comes after the first send: nothing can have been stored before.
             task = None if self._untold(parcel) else self._look(parcel, seen)
             if task is not None and self._is_settled(parcel, task):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from application.ports import Metrics, Node
+from application.ports import Metrics
 from application.run_task import RunTask
 from application.runs import RunTable
 from domain.result import EndReason
@@ -22,12 +22,18 @@ ENDINGS = {
 
 
 class Dispatcher:
-    """``orphan`` is told of endings for tasks not in hand: they may be left from a former life."""
+    """``takes`` tells whether a task is for this worker; ``orphan`` is told of endings for tasks not in hand: they may
+    be left from a former life."""
 
     def __init__(
-        self, node: Node, table: RunTable, run_task: RunTask, orphan: Callable[[str], None], metrics: Metrics
+        self,
+        takes: Callable[[Task], bool],
+        table: RunTable,
+        run_task: RunTask,
+        orphan: Callable[[str], None],
+        metrics: Metrics,
     ) -> None:
-        self._node = node
+        self._takes = takes
         self._table = table
         self._run_task = run_task
         self._orphan = orphan
@@ -42,8 +48,7 @@ class Dispatcher:
 
     def _offer(self, task: Task) -> None:
         self._metrics.count("events_received")
-        identity = self._node.identity
-        if task.category not in identity.tasks or not task.is_for(identity.id, identity.name):
+        if not self._takes(task):
             self._metrics.count("events_not_mine")
             return
         self._run_task.submit(task)

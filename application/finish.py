@@ -14,7 +14,6 @@ from application.runs import Run
 from domain.errors import JournalError
 from domain.result import Result
 from domain.status import Status
-from domain.task import Task
 
 log = logging.getLogger("worker.task")
 
@@ -39,10 +38,6 @@ class Finish:
         self._execution = execution
         self._reporter = reporter
         self._delivery = delivery
-
-    def is_mine(self, task: Task) -> bool:
-        identity = self._node.identity
-        return task.category in identity.tasks and task.is_for(identity.id, identity.name)
 
     def recently_ended(self, task_id: str) -> bool:
         return self._delivery.recently_ended(task_id)

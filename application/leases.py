@@ -27,6 +27,7 @@ class Lease:
     on_lost: Callable[[], None]
     retry_at: float = 0.0
     lost: bool = False
+    tended: bool = False  # one of the loops has it in hand
 
     @property
     def key(self) -> str:
@@ -40,13 +41,22 @@ class Lease:
     def due(self) -> float:
         return max(self.sent + self.ttl / 3, self.retry_at)
 
+    @property
+    def next_at(self) -> float:
+        """When it wants attention: to be renewed, or to be declared lost."""
+        return min(self.due, self.deadline)
+
 
 def lock_key(task_id: str) -> str:
     return f"task:lock:{task_id}"
 
 
 class LeaseKeeper:
-    """Holds the leases of all tasks in hand and renews them from one loop."""
+    """Holds the leases of all tasks in hand and renews them.
+
+    Several identical loops do so, because a server that takes half a second for each answer would lose the locks of two
+    hundred tasks to one of them.
+    """
 
     def __init__(self, ports: Ports, limits: Limits) -> None:
         self._runtime = ports.runtime
@@ -59,7 +69,7 @@ class LeaseKeeper:
         self._wake = ports.runtime.event()
 
     def claim(self, task_id: str, on_lost: Callable[[], None]) -> Lease | None:
-        """Take the task's lock; None if another worker has it. ``on_lost`` is called on the keeper's loop, once.
+        """Take the task's lock; None if another worker has it. ``on_lost`` is called on a keeper's loop, once.
 
         The first lock is short, so that a lost answer blocks the task for seconds only; the first renewal extends it.
         Raises CoordinationError.
@@ -105,26 +115,38 @@ class LeaseKeeper:
             log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
 
     def run(self, closing: Callable[[], bool]) -> None:
-        """The loop: renew what is due, declare lost what is over."""
+        """One of the loops: renew what is due, declare lost what is over; never one lease on two loops."""
         while not closing():
             self._wake.clear()
-            now = self._runtime.now()
-            with self._guard:
-                held = sorted((lease for lease in self._leases.values() if not lease.lost), key=lambda it: it.deadline)
-            for lease in held:
+            lease, pause = self._pick()
+            if lease is None:
+                self._wake.wait(pause)
+                continue
+            try:
                 self._tend(lease)
-            nearest = min((min(it.due, it.deadline) for it in held if not it.lost), default=now + 1.0)
-            self._wake.wait(min(1.0, max(0.02, nearest - self._runtime.now())))
+            finally:
+                lease.tended = False
 
     def wake(self) -> None:
         self._wake.set()
+
+    def _pick(self) -> tuple[Lease | None, float]:
+        """The most urgent lease that wants attention, or how many seconds none will."""
+        with self._guard:
+            free = [lease for lease in self._leases.values() if not lease.lost and not lease.tended]
+            now = self._runtime.now()
+            due = [lease for lease in free if lease.next_at <= now]
+            if not due:
+                nearest = min((lease.next_at for lease in free), default=now + 1.0)
+                return None, min(1.0, max(0.02, nearest - now))
+            chosen = min(due, key=lambda it: it.deadline)
+            chosen.tended = True
+            return chosen, 0.0
 
     def _tend(self, lease: Lease) -> None:
         now = self._runtime.now()
         if now >= lease.deadline:
             self._lose(lease, "it could not be renewed in time")
-            return
-        if now < lease.due:
             return
         attempt = min(ATTEMPT, (lease.deadline - now) / 2)  # an attempt never outlives the lease (G14)
         try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from application.backoff import HEALTHY_AFTER, Backoff
-from application.ports import Node, Ports
+from application.ports import Identity, Node, Ports
 from domain.errors import ConnectionRefused, CoordinationError, TransportError, Unavailable
 from domain.task import TaskEvent
 
@@ -16,9 +16,11 @@ log = logging.getLogger("worker.link")
 class Link:
     """``up`` is set while the worker is connected and registered. ``on_up`` is told each time; it must not block."""
 
-    def __init__(self, ports: Ports, node: Node) -> None:
+    def __init__(self, ports: Ports, node: Node, identity: Callable[[], Identity]) -> None:
+        """``identity`` tells how to register now; it is asked at each connect."""
         self._ports = ports
         self._node = node
+        self._identity = identity
         self.up = ports.runtime.event()
         self._nap = ports.runtime.event()
         self._backoff = Backoff(ports.runtime, 1.0, node.limits.reconnect_cap)
@@ -26,7 +28,7 @@ class Link:
     def run(self, closing: Callable[[], bool], handle: Callable[[TaskEvent], None], on_up: Callable[[], None]) -> None:
         """The link loop: never gives up (G47)."""
         while not closing():
-            connected = self._connect()
+            connected = self._connect(closing)
             if connected is None:
                 continue
             on_up()
@@ -35,8 +37,7 @@ class Link:
             self._ports.transport.close()
             if self._ports.runtime.now() - connected >= HEALTHY_AFTER:
                 self._backoff.reset()
-            if not closing():
-                self._nap.wait(self._backoff.next_delay())
+            self._pause(closing, self._backoff.next_delay())
 
     def heartbeat(self, closing: Callable[[], bool]) -> None:
         """The heartbeat loop, a thread of its own so that it keeps time under load (G54) and finds dead links (G45)."""
@@ -58,23 +59,34 @@ class Link:
                 self._ping()
             self._nap.wait(min(1.0, max(0.01, next_ping - runtime.now())))
 
+    def renew(self) -> None:
+        """Connect again, to register anew. Any thread, at once."""
+        self.up.clear()
+        self._ports.transport.close()
+
     def close(self) -> None:
         """Wake both loops and end the connection."""
         self._nap.set()
         self.up.clear()
         self._ports.transport.close()
 
-    def _connect(self) -> float | None:
+    def _pause(self, closing: Callable[[], bool], seconds: float) -> None:
+        until = self._ports.runtime.now() + seconds
+        while not closing() and (left := until - self._ports.runtime.now()) > 0:
+            self._nap.wait(min(left, 10.0))
+
+    def _connect(self, closing: Callable[[], bool]) -> float | None:
         try:
-            self._ports.transport.connect(self._node.identity)
+            identity = self._identity()
+            self._ports.transport.connect(identity)
         except (TransportError, CoordinationError) as error:
             asked = error.retry_after if isinstance(error, (ConnectionRefused, Unavailable)) else None
             delay = self._backoff.next_delay(asked)
             log.warning("not connected: %s; next try in %.1f s", error, delay)
             self._ports.metrics.count("connects_failed")
-            self._nap.wait(delay)
+            self._pause(closing, delay)
             return None
-        log.info("connected as %s (%s)", self._node.identity.name, self._node.identity.id)
+        log.info("connected as %s (%s)", identity.name, identity.id)
         self._ports.metrics.count("connects")
         self.up.set()
         return self._ports.runtime.now()
@@ -85,7 +97,7 @@ class Link:
                 for event in self._ports.transport.receive(0.5):
                     handle(event)
         except TransportError as error:
-            if not closing():
+            if not closing() and self.up.is_set():
                 log.warning("the connection is lost: %s", error)
 
     def _ping(self) -> None:

@@ -297,6 +297,9 @@ class Remains(Protocol):
     def end(self, entry: Entry) -> None:
         """Kill the process tree of ``entry`` if any of it is alive; blocks for seconds at most, never raises."""
 
+    def sweep(self) -> None:
+        """Kill whatever else former lives of this worker left; before this life starts anything. As ``end``."""
+
 
 class Warden(Protocol):
     """Ends tasks from outside when this process cannot. Any thread; never blocks, never raises."""

@@ -42,6 +42,7 @@ class Recovery:
         for entry in self._ports.journal.entries():
             self._ports.remains.end(entry)
             self._adopt(entry)
+        self._ports.remains.sweep()
 
     def suspect(self, task_id: str) -> None:
         """A task not in hand was to be stopped: look whether it is ours and orphaned. Any thread, at once."""
@@ -62,12 +63,12 @@ class Recovery:
             self._wake.clear()
             if closing() or not link_up.is_set():
                 continue
-            self._look_at_suspects()
+            self._look_at_suspects(closing)
             now = self._ports.runtime.now()
             if self._reconcile or now >= due:
                 self._reconcile = False
                 due = now + interval
-                self._compare()
+                self._compare(closing)
 
     def _adopt(self, entry: Entry) -> None:
         run = self._table.adopt(Task(entry.task_id, entry.category, name=entry.name))
@@ -100,10 +101,12 @@ class Recovery:
         except JournalError as error:
             log.error("its end could not be kept on disk: %s", error, extra={"task": entry.task_id})
 
-    def _look_at_suspects(self) -> None:
+    def _look_at_suspects(self, closing: Callable[[], bool]) -> None:
         with self._guard:
             suspects, self._suspects = self._suspects, set()
         for task_id in suspects:
+            if closing():
+                return
             try:
                 task = self._ports.coordination.fetch(task_id)
             except NotFound:
@@ -113,7 +116,7 @@ class Recovery:
                 return
             self._orphaned(task, EndReason.STOPPED, "stopped: no process of this task was left")
 
-    def _compare(self) -> None:
+    def _compare(self, closing: Callable[[], bool]) -> None:
         """The server's view of what runs here against ours, both ways (G3, G5, G6)."""
         active = {run.task.id: run for run in self._table.active()}
         try:
@@ -123,6 +126,8 @@ class Recovery:
                     self._orphaned(task, EndReason.WORKER_LOST, "worker_lost: this task was not running here any more")
             missing = set(active) - {task.id for task in listed}
             for task_id in missing:
+                if closing():
+                    return
                 self._superseded(task_id)
         except CoordinationError as error:
             log.debug("comparing with the server failed: %s", error)

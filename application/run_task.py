@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from application.announce import Announced, Announcer
@@ -26,9 +27,16 @@ class RunTask:
     """Submits tasks; each admitted one gets a thread that carries it to its end."""
 
     def __init__(
-        self, ports: Ports, table: RunTable, leases: LeaseKeeper, announcer: Announcer, finish: Finish
+        self,
+        ports: Ports,
+        takes: Callable[[Task], bool],
+        table: RunTable,
+        leases: LeaseKeeper,
+        announcer: Announcer,
+        finish: Finish,
     ) -> None:
         self._ports = ports
+        self._takes = takes
         self._table = table
         self._leases = leases
         self._announcer = announcer
@@ -105,7 +113,7 @@ class RunTask:
             self._drop(run, "not_claimed")
             return False
         late = fresh.timeout_at is not None and fresh.timeout_at - self._ports.runtime.wall() < LEAST_TIME
-        if fresh.status is not Status.PENDING or fresh.ended or late or not self._finish.is_mine(fresh):
+        if fresh.status is not Status.PENDING or fresh.ended or late or not self._takes(fresh):
             self._drop(run, "stale")
             return False
         run.task = fresh

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from application.accounts import summary, unaccounted
 from application.announce import Announcer
+from application.categories import CategoryKeeper
 from application.delivery import Delivery
 from application.dispatch import Dispatcher
 from application.execution import Execution
@@ -14,7 +15,7 @@ from application.finish import Finish
 from application.leases import LeaseKeeper
 from application.link import Link
 from application.log_delivery import LogDelivery
-from application.loops import Loops
+from application.loops import Closing, Loops
 from application.ports import Event, Node, Ports
 from application.recovery import Recovery
 from application.reporting import Reporter
@@ -25,8 +26,10 @@ from domain.runner import CancelRequest, Urgency
 
 log = logging.getLogger("worker")
 
+RENEWERS = 4
 UPLOADERS = 2
 KILL_WAIT = 5.0  # seconds a killed task gets to be gone
+FIRST_LOOK = 10.0  # seconds that registering waits for the categories' scripts; later it is done anew
 FLUSH_WAIT = 10.0  # seconds results and logs get to be confirmed at the end
 
 
@@ -38,27 +41,30 @@ class Worker:
         self._limits = node.limits
         reporter = Reporter(redact, node.limits.output_limit)
         self.table = RunTable(ports.runtime, node.limits.concurrency)
-        self.link = Link(ports, node)
+        self.link = Link(ports, node, lambda: self.categories.identity)
+        self.categories = CategoryKeeper(ports, node, execution, self.link.renew)
         self.leases = LeaseKeeper(ports, node.limits)
         self.delivery = Delivery(ports, node, self.table, self.leases, self.link.up)
         self.logs = LogDelivery(ports)
         self.recovery = Recovery(ports, node, self.table, self.leases, self.delivery, reporter)
         finish = Finish(ports, node, self.leases, execution, reporter, self.delivery)
-        run_task = RunTask(ports, self.table, self.leases, Announcer(ports, node, self.leases, self.link.up), finish)
-        self._dispatcher = Dispatcher(node, self.table, run_task, self.recovery.suspect, ports.metrics)
+        takes, announcer = self.categories.takes, Announcer(ports, node, self.leases, self.link.up)
+        run_task = RunTask(ports, takes, self.table, self.leases, announcer, finish)
+        self._dispatcher = Dispatcher(takes, self.table, run_task, self.recovery.suspect, ports.metrics)
         self.loops = Loops(ports.runtime)
 
     def start(self) -> None:
         """Load what a former life left, then start every loop. Raises JournalError."""
         self.recovery.load()
-        closing = self.loops.closing.is_set
-        self.loops.start("leases", lambda: self.leases.run(closing))
-        self.loops.start("delivery", lambda: self.delivery.run(closing))
+        for number in range(RENEWERS):
+            self.loops.start(f"leases-{number}", self.leases.run)
+        self.loops.start("delivery", self.delivery.run)
         for number in range(UPLOADERS):
-            self.loops.start(f"logs-{number}", lambda: self.logs.run(closing))
-        self.loops.start("heartbeat", lambda: self.link.heartbeat(closing))
-        self.loops.start("recovery", lambda: self.recovery.run(closing, self.link.up))
-        self.loops.start("link", lambda: self.link.run(closing, self._dispatcher.handle, self._on_up))
+            self.loops.start(f"logs-{number}", self.logs.run)
+        self.loops.start("heartbeat", self.link.heartbeat)
+        self.loops.start("recovery", lambda closing: self.recovery.run(closing, self.link.up))
+        self.loops.start("categories", self.categories.run, watched=False)  # its scripts have a limit of their own
+        self.loops.start("link", self._run_link)
 
     def pause(self, why: str) -> None:
         """Take no new tasks until ``resume``; those in hand, heartbeats and deliveries go on. Idempotent.
@@ -83,6 +89,7 @@ class Worker:
         """
         runtime, limits = self._ports.runtime, self._limits
         self.table.close("the worker shuts down")
+        self.categories.end()
         running = len(self.table.active())
         if running:
             log.info("shutting down: %d tasks are running; waiting up to %.0f s for them", running, limits.drain)
@@ -94,12 +101,14 @@ class Worker:
             self.table.idle.wait(limits.grace + 2.0)
             self.table.cancel_all(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW, note))
             self.table.idle.wait(KILL_WAIT)
+        if not hurry.is_set():
+            self.categories.tear_down()
         flushed = self.delivery.empty.wait(FLUSH_WAIT)
         if not flushed:
             log.warning("%d results stay in the journal for the next start", self.delivery.waiting())
         self.loops.closing.set()
         self.link.close()
-        for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake):
+        for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake, self.categories.wake):
             wake()
         left = self.loops.join(runtime.now() + KILL_WAIT)
         if left:
@@ -119,6 +128,11 @@ class Worker:
             if self.table.idle.wait(0.1):
                 return
 
+    def _run_link(self, closing: Closing) -> None:
+        self.categories.decided.wait(FIRST_LOOK)
+        self.link.run(closing, self._dispatcher.handle, self._on_up)
+
     def _on_up(self) -> None:
         self.delivery.wake()
         self.recovery.wake()
+        self.categories.wake()

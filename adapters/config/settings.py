@@ -66,7 +66,7 @@ class Server(Section):
 class WebSocket(Section):
     ping_interval: Seconds = Field(20.0, le=55, description="seconds between heartbeats; the server wants one a minute")
     pong_timeout: Seconds = Field(60.0, description="seconds of silence after a missed heartbeat until reconnecting")
-    connect_timeout: Seconds = Field(20.0, description="seconds that connecting may take")
+    connect_timeout: Seconds = Field(20.0, le=60, description="seconds that connecting may take")
     reconnect_cap: Seconds = Field(30.0, description="longest pause between two tries to connect, in seconds")
     message_separator: str = Field(SEPARATOR.decode(), description="what stands between two messages")
 

@@ -31,6 +31,7 @@ HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
 PR_SET_CHILD_SUBREAPER = 36
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 
 
 def become_subreaper() -> None:
@@ -76,8 +77,9 @@ class Guardian:
         become_subreaper()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-            signal.signal(number, lambda n, _: self._signals.append(n))
+        for number in (*ENDING, signal.SIGUSR1, signal.SIGCHLD):
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+                signal.signal(number, lambda n, _: self._signals.append(n))
         self._selector.register(wake_read, selectors.EVENT_READ)
         failures = 0
         while True:
@@ -165,7 +167,7 @@ class Guardian:
         for number in signals:
             if number == signal.SIGCHLD:
                 continue
-            ending = number in (signal.SIGTERM, signal.SIGINT)
+            ending = number in ENDING
             if ending:
                 self._asked += 1
                 self._asked_at = self._asked_at or boottime()
@@ -248,7 +250,7 @@ class Guardian:
             self._selector.select(left)
             self._drain(wake)
             self._reap()
-            if any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals):
+            if any(number in ENDING for number in self._signals):
                 return False
             self._signals.clear()
         return True

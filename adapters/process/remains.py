@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import signal
 import time
 from pathlib import Path
 
 from adapters.process import tree
+from adapters.process.spawn import MARK
 from application.ports import Entry
 
 log = logging.getLogger("worker.recovery")
@@ -23,7 +26,17 @@ def boot_id() -> str:
         return ""
 
 
+def owner_of(state_dir: Path) -> str:
+    """What the processes of all lives of the worker in ``state_dir`` have in their mark."""
+    return hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]
+
+
 class ProcessRemains:
+    """``owner`` is that of the former lives, the same as of this one."""
+
+    def __init__(self, owner: str) -> None:
+        self._prefix = f"{MARK}={owner}.".encode()
+
     def end(self, entry: Entry) -> None:
         """KILL the tree of the entry's process if that is still the one that was started; waits until it is gone."""
         if not entry.pid or entry.boot_id != boot_id():
@@ -32,12 +45,31 @@ class ProcessRemains:
         if leader is None or leader.start != entry.pid_start or leader.dead:
             return
         log.warning("a process of a former life is still running and is killed", extra={"task": entry.task_id})
+        _kill([leader, *tree.below(entry.pid)])
+
+    def sweep(self) -> None:
+        """Where the guardian was killed with its worker, orphans became children of the system: their mark tells."""
         deadline = time.monotonic() + WAIT
-        members = [leader, *tree.below(entry.pid)]
-        while members and time.monotonic() < deadline:
-            for proc in members:
-                tree.send(proc, signal.SIGKILL)
-            time.sleep(0.01)
-            members = [
-                now for proc in members if (now := tree.look(proc.pid)) and now.start == proc.start and not now.dead
-            ]
+        while (left := self._marked()) and time.monotonic() < deadline:
+            log.warning("%d processes of a former life are still running and are killed", len(left))
+            for proc in left:
+                _kill([*tree.below(proc.pid), proc])
+
+    def _marked(self) -> list[tree.Proc]:
+        found = [tree.look(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+        ours = tree.above(os.getpid())  # somebody may have started this worker from within a task
+        return [
+            proc
+            for proc in found
+            if proc and not proc.dead and proc.pid not in ours and tree.has_mark(proc.pid, self._prefix)
+        ]
+
+
+def _kill(members: list[tree.Proc]) -> None:
+    """KILL until all are gone, for WAIT seconds at most."""
+    deadline = time.monotonic() + WAIT
+    while members and time.monotonic() < deadline:
+        for proc in members:
+            tree.send(proc, signal.SIGKILL)
+        time.sleep(0.01)
+        members = [now for proc in members if (now := tree.look(proc.pid)) and now.start == proc.start and not now.dead]

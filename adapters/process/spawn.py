@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from adapters.process.ports import Command, Exit
 from domain.result import EndReason
 
-MARK = "CRONJOB_WORKER_RUN"  # in the environment of every process of a run: how strays are known again
+MARK = "CRONJOB_WORKER_RUN"  # in the environment of every process of a run (OWNER.RUN): how strays are known again
 TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 TRIES = 5
 PAUSE = 0.2  # seconds between two tries to start when the system has no room
@@ -28,10 +28,12 @@ class Spawned:
     mark: bytes
 
 
-def spawn(command: Command) -> Spawned | Exit:
-    """Start the command; an Exit tells why it did not start. Blocks for the start only (and for a second when the
-    system is out of processes, memory or descriptors)."""
-    mark = uuid.uuid4().hex
+def spawn(command: Command, owner: str = "") -> Spawned | Exit:
+    """Start the command; an Exit tells why it did not start. ``owner`` goes into the mark of its processes.
+
+    Blocks for the start only (and for a second when the system is out of processes, memory or descriptors).
+    """
+    mark = f"{owner}.{uuid.uuid4().hex}"
     for attempt in range(TRIES):
         try:
             return _spawn(command, mark)

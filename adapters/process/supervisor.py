@@ -38,8 +38,10 @@ class Observer(Protocol):
 class Supervisor:
     """The contract of ``Processes``. The thread starts with the first command and ends with ``close``."""
 
-    def __init__(self, observer: Observer | None = None) -> None:
+    def __init__(self, observer: Observer | None = None, owner: str = "") -> None:
+        """``owner`` names the worker in the mark of its processes; a later life finds them by it."""
         self._observer = observer
+        self._owner = owner
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
         self._inbox: deque[Callable[[], None]] = deque()
@@ -89,7 +91,7 @@ class Supervisor:
                 # A process younger than this may be a leader that is not in the table yet, and no stray.
                 self._starting[number] = int(boottime() * TICKS) - 1
             try:
-                spawned = spawn(command)
+                spawned = spawn(command, self._owner)
                 if isinstance(spawned, Exit):
                     return spawned
                 child = Child(command, spawned, self)

@@ -63,6 +63,16 @@ def below(pid: int) -> list[Proc]:
     return found
 
 
+def above(pid: int) -> set[int]:
+    """The process and all its ancestors."""
+    found: set[int] = set()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        proc = look(pid)
+        pid = proc.parent if proc else 0
+    return found
+
+
 def send(proc: Proc, *signals: signal.Signals) -> bool:
     """Signal exactly this process; False if it is gone."""
     try:
@@ -83,9 +93,9 @@ def send(proc: Proc, *signals: signal.Signals) -> bool:
 
 
 def has_mark(pid: int, mark: bytes) -> bool:
-    """True if the process was started with ``mark`` (``NAME=value``) in its environment."""
+    """True if the process was started with ``mark`` (``NAME=value``, or the beginning of that) in its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read(1 << 20).split(b"\0")
+            return any(word.startswith(mark) for word in file.read(1 << 20).split(b"\0"))
     except OSError:
         return False

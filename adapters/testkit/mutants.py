@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORLD = "tests/system/test_simulated_world.py"
+LEASES = "tests/unit/test_leases.py"
 MEMORY = "tests/system/test_worker_on_memory.py"
+CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
 LIMIT = 240
 
@@ -38,7 +40,7 @@ MUTANTS = [
     Mutant("lock released at once", "application/run_task.py", "        self._count(\"executed\")\n", "        self._count(\"executed\")\n        self._leases.release(run.task.id)\n", (WORLD, MEMORY)),
     Mutant("lease counted from the answer", "application/leases.py", "lease = Lease(task_id, value, ttl, sent, on_lost)", "lease = Lease(task_id, value, ttl * 3, self._runtime.now(), on_lost)", (WORLD,)),
     Mutant("a lost lease ends nothing", "application/leases.py", "            lease.on_lost()\n", "            pass\n", (WORLD, MEMORY)),
-    Mutant("one failed renewal is for good", "application/leases.py", "            lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)\n", "            lease.retry_at = 1e18\n", (WORLD,)),
+    Mutant("one failed renewal is for good", "application/leases.py", "            lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)\n", "            lease.retry_at = 1e18\n", (LEASES,)),
     Mutant("the event's copy is run, not the fresh one", "application/run_task.py", "if fresh.status is not Status.PENDING or fresh.ended or late or", "if", (WORLD, MEMORY)),
     Mutant("a stop before the start is lost", "domain/runner.py", "        for request in tuple(self._requests):\n            subscriber(request)\n", "", ("tests/unit/test_domain.py",)),
     Mutant("a stop does not reach the runner", "application/execution.py", "        run.token.subscribe(relay)\n", "", (MEMORY,)),
@@ -53,9 +55,13 @@ MUTANTS = [
     Mutant("a failed log batch is dropped", "application/log_delivery.py", "            stream.failures += 1\n            return\n", "            spool.advance(task_id, batch.offset + len(batch.data))\n            return\n", (WORLD,)),
     Mutant("the connection is not given up in silence", "application/link.py", "if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:", "if False:", (WORLD, "tests/contract/test_link_over_sockets.py")),
     Mutant("the first refusal ends the link", "application/link.py", "            if connected is None:\n                continue\n", "            if connected is None:\n                return\n", ("tests/contract/test_link_over_sockets.py",)),
+    Mutant("a loop that hangs is not found", "application/loops.py", "if now - turned > HANG", "if False", ("tests/unit/test_application_edges.py",)),
+    Mutant("one slow renewal holds up all", "application/worker.py", "RENEWERS = 4", "RENEWERS = 1", (LEASES,)),
     Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/unit/test_application_edges.py",)),
     Mutant("output without bounds", "application/reporting.py", "        if len(passed.encode(\"utf-8\", \"replace\")) <= limit:\n            return passed\n", "        return passed\n", ("tests/unit/test_application_reporting.py",)),
     Mutant("a boundary on the opening separator", "adapters/wire/framing.py", "    return [framed[at : at + limit] for at in range(0, len(framed), limit)]", "    return [framed[:17], framed[17:]]", ("tests/unit/test_wire_framing.py",)),
+    Mutant("category scripts run at each reconnect", "application/categories.py", "if known is None or known.texts != texts:", "if True:", (CATEGORIES,)),
+    Mutant("a category that is not ready is registered", "application/categories.py", "self._verdicts.get(code)) is None or not verdict.why_not", "self._verdicts.get(code)) is None or True", (CATEGORIES,)),
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
     Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
     Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members():\n            return False\n", "", (PROCESSES,)),

@@ -29,6 +29,9 @@ class NoRemains:
     def end(self, entry: Entry) -> None:
         """Nothing to end."""
 
+    def sweep(self) -> None:
+        """Nothing to end."""
+
 
 @dataclass
 class WorkerKit:

@@ -106,7 +106,7 @@ class Running:
         runtime = ThreadRuntime()
         rest = cast(Any, None)
         ports = Ports(runtime, transport, coordination, rest, rest, NoMetrics(), rest, cast(Any, NoWarden()))
-        self.link = Link(ports, Node(IDENTITY, limits))
+        self.link = Link(ports, Node(IDENTITY, limits), lambda: IDENTITY)
         self.events: list[TaskEvent] = []
         self.arrived = threading.Semaphore(0)
         self.up = threading.Semaphore(0)

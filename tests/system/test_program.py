@@ -196,3 +196,60 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
     assert any("SIGKILL; its tasks are ended" in line for line in lines)
     survivors = subprocess.run(["pgrep", "-f", "^sleep 1234.5678"], capture_output=True, check=False)
     assert survivors.returncode == 1
+
+
+HANGING = """
+import pathlib, threading
+from application import delivery, loops
+from adapters.runners.command import CommandRunner as Runner
+
+flag = pathlib.Path("hung-once")
+if not flag.exists():
+    loops.HANG = 2.0
+
+    def hang(self, closing):
+        if self.waiting():
+            flag.touch()
+            threading.Event().wait()
+
+    delivery.Delivery._round = hang
+"""
+
+
+def test_a_loop_that_hangs_is_told_with_its_stack_and_the_worker_starts_anew(tmp_path: Path) -> None:  # G62
+    """The defect comes in with a plug-in, so that nothing in the program waits for a test to switch it on."""
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (tmp_path / "config_worker.json").write_text('{"runners": {"plugins": {"other": "hanging:Runner"}}}')
+    (tmp_path / "schedule.json").write_text(
+        json.dumps({"jobs": [{"name": "tick", "time": "* * * * * *", "command": "echo tock"}]})
+    )
+    known = environment(PYTHONPATH=f"{ROOT}:{tmp_path}")
+    process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=known, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(json.loads(line))
+        if "left from a former life: success" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    fatal = next(line["message"] for line in lines if line["level"] == "FATAL")
+    assert "these loops hang and the worker starts anew: delivery" in fatal
+    assert "threading.Event().wait()" in fatal
+    assert any("the worker ended with exit status 70" in line["message"] for line in lines)
+    assert process.returncode == 0
+
+
+def test_usr1_tells_what_each_thread_does_and_a_hangup_ends(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    (tmp_path / "schedule.json").write_text('{"jobs": []}')
+    process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "connected" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGUSR1)
+    while "thread heartbeat:" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGHUP)
+    assert json.loads(process.communicate(timeout=20)[1].splitlines()[-1])["message"] == "ended"
+    assert process.returncode == 0

@@ -211,6 +211,27 @@ def test_no_tree_survives_its_worker_or_its_lease(
     assert trees.alive(mark) == []
 
 
+def test_what_outlived_both_guardian_and_worker_ends_at_the_next_start(
+    server: SimulatedServer, program: Program
+) -> None:  # G5, G6
+    mark = str(uuid.uuid4().int)[:12]
+    shapes = {shape: trees.program(shape, mark) for shape in ("child", "daemon", "double fork", "nohup and trap")}
+    tasks = {shape: server.add_task(command=text) for shape, text in shapes.items()}
+    server.offer(*tasks.values())
+    for shape, task in tasks.items():
+        wait_until(lambda task=task: "READY" in server.log(task), shape)
+    victims = program.process.pid, program.worker()
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    program.process.wait()
+    wait_until(lambda: not Path(f"/proc/{victims[1]}").exists(), "the worker is gone")
+    assert trees.alive(mark) != []
+    program.start()
+    wait_until(lambda: not trees.alive(mark), "the rest of the former life is gone")
+    assert {server.wait_for(task, *OVER)["status"] for task in tasks.values()} == {"error"}
+    assert program.end() == 0
+
+
 def test_a_server_that_is_away_is_waited_for(server: SimulatedServer, program: Program) -> None:  # G47
     task = server.add_task(command="sleep 1; echo done")
     server.offer(task)

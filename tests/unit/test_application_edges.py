@@ -17,7 +17,7 @@ from adapters.testkit.workers import WorkerKit, memory_server
 from adapters.transports.memory.network import MemoryServer
 from application.backoff import Backoff
 from application.execution import Execution, stamp
-from application.loops import Loops
+from application.loops import HANG, Closing, Loops
 from application.ports import Entry, Limits, Report
 from application.runs import Run
 from domain.result import EndReason, Result
@@ -69,10 +69,41 @@ def test_delays_are_spread_capped_and_start_again() -> None:  # G46
 def test_a_loop_that_dies_is_heard_of(caplog: pytest.LogCaptureFixture) -> None:
     runtime = ThreadRuntime()
     loops = Loops(runtime)
-    loops.start("bad", lambda: 1 / 0 and None)
+    loops.start("bad", lambda closing: 1 / 0 and None)
     assert loops.broken.wait(5)
     assert isinstance(loops.failed, ZeroDivisionError)
     assert loops.join(runtime.now() + 5) == []
+
+
+@pytest.mark.parametrize(("watched", "found"), [(True, ["stuck"]), (False, [])])
+def test_a_loop_that_does_not_come_round_is_found_and_sleep_of_the_machine_is_not(  # G62
+    watched: bool, found: list[str]
+) -> None:
+    world = Simulation(1)
+    node = world.node("w")
+    loops, seen, done = Loops(node), [], node.event()
+
+    def look() -> None:
+        node.sleep(1.0)
+        for _ in range(3):
+            seen.append(loops.find_hanging())
+            node.sleep(100_000.0)  # asleep: whoever looks was away as long as the loops were
+        for _ in range(int(HANG) + 2):
+            seen.append(loops.find_hanging())
+            node.sleep(1.0)
+        done.set()
+
+    def stuck(closing: Closing) -> None:
+        closing()
+        done.wait()
+
+    loops.start("stuck", stuck, watched)
+    node.start("look", look)
+    try:
+        assert world.run(done.is_set, 1e6)
+    finally:
+        world.close()
+    assert (seen[:4], seen[-1], loops.broken.is_set()) == ([[]] * 4, found, watched)
 
 
 # -- what a former life left, and orphans

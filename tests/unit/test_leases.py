@@ -1,0 +1,73 @@
+"""Leases of many tasks on a slow server, in virtual time (G13, G14)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from adapters.observability.metrics import MemoryMetrics
+from adapters.process.unguarded import NoWarden
+from adapters.testkit.simulation import SimNode, Simulation
+from application.leases import LeaseKeeper
+from application.ports import Limits, Ports
+from application.worker import RENEWERS
+from domain.errors import Unavailable
+
+
+class SlowLocks:
+    """Each renewal takes half a second, and one at a time for each lock; the first ``failing`` ones fail."""
+
+    def __init__(self, node: SimNode, failing: int = 0) -> None:
+        self._node = node
+        self._failing = failing
+        self.under_way: Counter[str] = Counter()
+        self.renewed = 0
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str:
+        return "value"
+
+    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+        assert self.under_way[key] == 0, "two renewals of one lock at a time"
+        self.under_way[key] += 1
+        self._node.sleep(0.5)
+        self.under_way[key] -= 1
+        if self._failing:
+            self._failing -= 1
+            raise Unavailable("not now")
+        self.renewed += 1
+        return True
+
+
+def hold(count: int, failing: int = 0) -> tuple[list[int], SlowLocks]:
+    """Hold ``count`` locks for five minutes of virtual time; which were lost, and what the server saw."""
+    world = Simulation(3)
+    node = world.node("w")
+    locks, lost = SlowLocks(node, failing), []
+    ports = Ports(node, *[cast(Any, it) for it in (None, locks, None, None, MemoryMetrics(), None, NoWarden())])
+    keeper = LeaseKeeper(ports, Limits(lease_ttl=60.0, acquire_ttl=60.0))
+    over = node.event()
+
+    def claim() -> None:
+        for number in range(count):
+            keeper.claim(str(number), lambda number=number: lost.append(number))  # type: ignore[misc]
+        node.sleep(300.0)
+        over.set()
+
+    node.start("claim", claim)
+    for number in range(RENEWERS):
+        node.start(f"leases-{number}", lambda: keeper.run(over.is_set))
+    try:
+        assert world.run(over.is_set, 400.0)
+    finally:
+        world.close()
+    return lost, locks
+
+
+def test_a_slow_server_costs_no_lock_of_two_hundred_tasks() -> None:
+    lost, locks = hold(200)
+    assert (lost, locks.renewed > 2000) == ([], True)
+
+
+def test_renewals_that_fail_for_a_while_are_tried_again_in_time() -> None:
+    lost, locks = hold(1, failing=10)
+    assert (lost, locks.renewed > 10) == ([], True)
