@@ -193,6 +193,15 @@ def test_bytes_that_are_no_text_and_long_cells_are_kept_apart(tmp_path: Path, mo
     assert len(max(re.findall("x+", texts), key=len)) == 32_767
 
 
+def test_the_directory_of_a_sqlite_file_is_made_or_the_task_fails(tmp_path: Path) -> None:
+    for where, status in ((tmp_path / "tasks" / "t1", "success"), (tmp_path / "file" / "t1", "failed")):
+        (tmp_path / "file").touch()
+        runner = DatabaseRunner()
+        runner.parse_args("", json.dumps({"db_type": "sqlite", "database": "a.db", "sql": "SELECT 1"}))
+        assert runner.execute(ExecutionContext(default_dir=where)).status == status
+    assert (tmp_path / "tasks" / "t1" / "a.db").exists()
+
+
 def test_rows_beyond_the_byte_limit_are_counted_but_not_returned(tmp_path: Path) -> None:
     found = json.loads(lite(tmp_path / "a.db", "VALUES ('aaaaaaaaaa'), ('b')", max_bytes=5).output)
     assert (found["row_count"], found["rows"], found["truncated"]) == (2, [], True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import demo, demo_tasks
+from adapters.testkit import demo, demo_tasks, peers
 from adapters.testkit.demo_view import Ended, View, cut, wrapped
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,6 +56,17 @@ def test_a_task_that_ends_otherwise_makes_the_demo_fail(monkeypatch: pytest.Monk
     assert demo.run(View(out), ["command"]) == 1
     assert "not as expected: it should be failed, but is success" in out.getvalue()
     assert "0 of 1 tasks" in out.getvalue()
+
+
+@pytest.mark.xdist_group("demo")
+def test_without_any_database_server_the_demo_takes_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_is_there(name: str, peer: str) -> str:
+        raise peers.Missing(peer)
+
+    monkeypatch.setattr(peers, "program", none_is_there)
+    out = io.StringIO()
+    assert demo.run(View(out), ["database"]) == 0, out.getvalue()
+    assert "real: SQLite" in out.getvalue()
 
 
 @pytest.mark.xdist_group("demo")

@@ -57,7 +57,6 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     registry.register("it", factory)
     execution = Execution(ThreadRuntime(), registry, Contexts(tmp_path, Desk(), Desk()))
     task = Task("t1", "it", args=json.dumps(args))
-    (tmp_path / "tasks" / "t1").mkdir(parents=True)
     with FakeDocker(tmp_path) as engine, caplog.at_level(logging.ERROR):
         if factory is ContainerRunner:
             task = Task("t1", "it", args=json.dumps(args | {"socket": engine.socket}))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from adapters.process.workdir import NoWorkingDirectory, prepare
 from adapters.runners.base import BaseRunner
 from adapters.runners.database import engines
 from adapters.runners.database.classify import Statement, classify
@@ -52,7 +53,10 @@ class DatabaseRunner(BaseRunner):
             raise MissingExtra("a database task", "sql") from None
         from adapters.runners.database.sql import SqlRun
 
-        folder = context.working_dir or context.default_dir or Path()
+        try:
+            folder = (prepare(context) if self._args.db_type == "sqlite" else None) or Path()
+        except NoWorkingDirectory as error:
+            return self.end(EndReason.NO_SUCH_DIRECTORY, error=str(error), exit_code=-1)
         engine = engines.make(self._args, secret, self.timeout, folder)
         output = SqlRun(engine, self._args, context).run(self._statement, self._values, self.cancel)
         if self.cancel.requested:
