@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.process import tree
 from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
 
@@ -224,7 +225,7 @@ def test_what_outlived_both_guardian_and_worker_ends_at_the_next_start(
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     program.process.wait()
-    wait_until(lambda: not Path(f"/proc/{victims[1]}").exists(), "the worker is gone")
+    wait_until(lambda: (left := tree.look(victims[1])) is None or left.dead, "the worker is gone")
     assert trees.alive(mark) != []
     program.start()
     wait_until(lambda: not trees.alive(mark), "the rest of the former life is gone")
