@@ -49,7 +49,7 @@ class MailBox:
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         given = (data.login.decode(), data.password.decode()) if isinstance(data, LoginPassword) else ()
-        return AuthResult(success=given == self._login)
+        return AuthResult(success=given == self._login, handled=False)  # the server answers
 
     # What the server calls, by its names.
 
