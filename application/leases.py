@@ -16,6 +16,8 @@ from domain.errors import CoordinationError
 log = logging.getLogger("worker.leases")
 
 ATTEMPT = 2.0  # seconds: the longest a single renewal may take
+LEAST = 0.05  # seconds: a renewal that has less is not tried
+OVERRUN = 1.0  # seconds: how long one renewal may keep the loop from declaring another lease lost
 
 
 @dataclass(slots=True)
@@ -105,30 +107,39 @@ class LeaseKeeper:
             log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
 
     def run(self, closing: Callable[[], bool]) -> None:
-        """The loop: renew what is due, declare lost what is over."""
+        """The loop: declare lost what is over, then renew one that is due, the most urgent first.
+
+        One at a time, because a server that answers late would otherwise keep the loop busy with other leases while
+        one of them runs out.
+        """
         while not closing():
             self._wake.clear()
+            alive = self._expire()
             now = self._runtime.now()
-            with self._guard:
-                held = sorted((lease for lease in self._leases.values() if not lease.lost), key=lambda it: it.deadline)
-            for lease in held:
-                self._tend(lease)
-            nearest = min((min(it.due, it.deadline) for it in held if not it.lost), default=now + 1.0)
-            self._wake.wait(min(1.0, max(0.02, nearest - self._runtime.now())))
+            due = [lease for lease in alive if lease.due <= now and lease.deadline - now >= 2 * LEAST]
+            if due:
+                self._renew(due[0], now, alive[0].deadline)
+                continue
+            nearest = min((it.due if it.due > now else it.deadline for it in alive), default=now + 1.0)
+            self._wake.wait(min(1.0, max(0.02, nearest - now)))
 
     def wake(self) -> None:
         self._wake.set()
 
-    def _tend(self, lease: Lease) -> None:
-        now = self._runtime.now()
-        if now >= lease.deadline:
-            self._lose(lease, "it could not be renewed in time")
-            return
-        if now < lease.due:
-            return
-        attempt = min(ATTEMPT, (lease.deadline - now) / 2)  # an attempt never outlives the lease (G14)
+    def _expire(self) -> list[Lease]:
+        """Declare lost what has ended; returns the others, the next to end first."""
+        with self._guard:
+            held = sorted((lease for lease in self._leases.values() if not lease.lost), key=lambda it: it.deadline)
+        for lease in held:
+            if self._runtime.now() >= lease.deadline:
+                self._lose(lease, "it could not be renewed in time")
+        return [lease for lease in held if not lease.lost]
+
+    def _renew(self, lease: Lease, now: float, first_end: float) -> None:
+        # An attempt never outlives its lease (G14), nor another lease by so much that the guardian has to act.
+        attempt = min(ATTEMPT, (lease.deadline - now) / 2, max(OVERRUN, first_end - now))
         try:
-            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, max(attempt, 0.05))
+            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, attempt)
         except CoordinationError as error:
             lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)
             self._metrics.count("lease_renewals_failed")

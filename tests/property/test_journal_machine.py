@@ -301,7 +301,7 @@ class SqliteMachine(JournalModel):
         try:
             found = self.be_born()
         except ConfigError as error:
-            assert "newer version" in str(error)  # the flipped bit was in the format's number
+            assert "newer version" in str(error)  # noqa: PT017 - the flipped bit was in the format's number
             shutil.rmtree(self.home)
             self.home.mkdir()
             found = self.be_born()
