@@ -173,7 +173,12 @@ class LeaseMachine(RuleBasedStateMachine):
         value = self.held.pop(task)
         self.server.releasable.add(value)
         self.busy.add(task)
-        self.node.start("release", lambda: (self.keeper.release(task), self.busy.discard(task)) and None)
+
+        def give_back() -> None:
+            self.keeper.release(task)
+            self.busy.discard(task)
+
+        self.node.start("release", give_back)
         self.pass_time(0.01)
 
     @rule()
