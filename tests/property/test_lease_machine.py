@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from adapters.observability.metrics import MemoryMetrics
 from adapters.testkit.simulation import SimNode, Simulation
@@ -136,6 +136,10 @@ class LeaseMachine(RuleBasedStateMachine):
         while self.world.time < end:
             self.world.run(lambda: False, min(0.25, end - self.world.time))
             self.check()
+
+    @initialize(seed=st.integers(0, 1 << 16))
+    def interleaving(self, seed: int) -> None:
+        self.world.random.seed(seed)
 
     # -- what the worker does ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,14 @@ from typing import Any, cast
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from adapters.journal import spool as file_spool
 from adapters.journal.memory import MemorySpool
@@ -134,6 +141,10 @@ class LogMachine(RuleBasedStateMachine):
     def expected(self, task: str) -> bytes:
         """All of a log that is finished, with the rules of the cap (G37, G43)."""
         raise NotImplementedError
+
+    @initialize(seed=st.integers(0, 1 << 16))
+    def interleaving(self, seed: int) -> None:
+        self.world.random.seed(seed)
 
     # -- what the worker does ------------------------------------------------------------------------------------------
 
