@@ -144,7 +144,8 @@ class _TaskLog:
             self._remember(text)
             tail = b"".join(self._tail)
             tail = tail[len(tail) - _last_characters(tail, TAIL) :]
-            self._append(cap_marker(self._dropped + self._tail_size - len(tail)) + tail)
+            dropped = self._dropped + self._tail_size - len(tail)
+            self._append((cap_marker(dropped) if dropped else b"") + tail)
         else:
             self._append(text)
         self._tail.clear()

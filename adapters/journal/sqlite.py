@@ -7,19 +7,19 @@ trusted: the next write builds a new file from memory (G8).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adapters.journal.records import decode_entry, encode_entry
+from adapters.journal.swap import ROWS, SIDES, dead_letters, finish_swap, rescue, swap
 from application.ports import Entry, Report
 from domain.errors import ConfigError, JournalError
-from domain.status import Status
 
 log = logging.getLogger("worker.journal")
 
@@ -116,7 +116,7 @@ class SqliteJournal:
                 self._db.execute("BEGIN IMMEDIATE")
                 for write in batch:
                     self._apply(self._db, write, changed)
-        except (sqlite3.Error, OSError) as failure:
+        except (sqlite3.Error, OSError, ValueError) as failure:  # ValueError: text that is no Unicode
             error = failure
             if not _is_full(failure):
                 self._distrust()
@@ -139,6 +139,7 @@ class SqliteJournal:
             db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (task_id, encode_entry(new)))
 
     def _open(self) -> None:
+        finish_swap(self._path)
         descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
@@ -163,44 +164,38 @@ class SqliteJournal:
 
     def _read(self, db: sqlite3.Connection) -> dict[str, Entry]:
         known: dict[str, Entry] = {}
-        for task_id, text in db.execute("SELECT task_id, entry FROM entries").fetchall():
+        for key, record in db.execute(ROWS).fetchall():
             try:
-                known[task_id] = decode_entry(text)
+                entry = decode_entry(key, record)
             except (ValueError, TypeError, KeyError) as error:
-                log.error("a journal record is unreadable and put aside: %s", error, extra={"task": str(task_id)})
-                db.execute(
-                    "INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (str(task_id), str(text), "unreadable", time.time())
-                )
-                db.execute("DELETE FROM entries WHERE task_id = ?", (task_id,))
+                name, text = key.decode("utf-8", "replace"), record.decode("utf-8", "replace")
+                log.error("a journal record is unreadable and put aside: %s", error, extra={"task": name})
+                db.execute("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (name, text, "unreadable", time.time()))
+                db.execute("DELETE FROM entries WHERE task_id = CAST(? AS TEXT)", (key,))
+            else:
+                known[entry.task_id] = entry
         return known
 
     def _salvage(self, error: Exception) -> None:
-        """Keep what can be read of a damaged file, put the file aside, begin a new one."""
-        kept: dict[str, Entry] = {}
-        try:
-            db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
-            try:
-                for task_id, text in db.execute("SELECT task_id, entry FROM entries"):
-                    kept[task_id] = decode_entry(text)
-            finally:
-                db.close()
-        except (sqlite3.Error, ValueError, TypeError, KeyError):
-            pass
+        """Put a damaged file aside, begin a new one with what can be read of it."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
-        log.error("%s is damaged (%s): %d records kept, file moved to %s", self._path, error, len(kept), aside.name)
         os.replace(self._path, aside)
         for suffix in ("-wal", "-shm"):
             side = self._path.with_name(self._path.name + suffix)
             if side.exists():
                 os.replace(side, aside.with_name(aside.name + suffix))
-        self._mirror = kept
+        self._mirror = rescue(aside)
+        log.error(
+            "%s is damaged (%s): %d records kept, file moved to %s", self._path, error, len(self._mirror), aside.name
+        )
         with self._db_guard:
             self._rebuild()
 
     def _rebuild(self) -> None:
         """Write all that memory holds into a new file and put it in place. Caller holds the database."""
+        finish_swap(self._path)
         fresh = self._path.with_name(self._path.name + ".new")
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", *SIDES):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
@@ -213,16 +208,10 @@ class SqliteJournal:
                 db.execute("BEGIN IMMEDIATE")
                 rows = [(task_id, encode_entry(entry)) for task_id, entry in self._mirror.items()]
                 db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+                db.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", dead_letters(self._path))
         finally:
             db.close()
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        os.replace(fresh, self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        swap(fresh, self._path)
         self._open()
 
     def _distrust(self) -> None:
@@ -236,19 +225,3 @@ class SqliteJournal:
 
 def _is_full(error: Exception) -> bool:
     return "full" in str(error)
-
-
-def encode_entry(entry: Entry) -> str:
-    return json.dumps(asdict(entry), separators=(",", ":"))
-
-
-def decode_entry(text: str) -> Entry:
-    """Raises ValueError, TypeError or KeyError for anything but what ``encode_entry`` wrote."""
-    document = json.loads(text)
-    report = document.pop("report")
-    if report is not None:
-        report = Report(**(report | {"status": None if report["status"] is None else Status(report["status"])}))
-    entry = Entry(**document, report=report)
-    if not isinstance(entry.task_id, str) or not isinstance(entry.phase, str):
-        raise TypeError("a field has a wrong type")
-    return entry

@@ -101,6 +101,8 @@ class Child:
 
     def cancel(self, request: CancelRequest) -> None:
         """Begin the ladder, or climb it."""
+        if not self.done.is_set():
+            self.exited()  # an end that was there before the request counts as it was, even if nobody looked yet (G29)
         if self.done.is_set():
             return
         if self._ended is None and self._decided is None:

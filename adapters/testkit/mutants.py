@@ -20,6 +20,8 @@ LEASES = "tests/unit/test_leases.py"
 MEMORY = "tests/system/test_worker_on_memory.py"
 CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
+MACHINE = "tests/property/test_{}_machine.py"
+JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
 LIMIT = 240
 
 
@@ -73,6 +75,24 @@ MUTANTS = [
     Mutant("a late pid undoes the end", "adapters/journal/sqlite.py", "if old is None or old.phase == \"finished\":", "if old is None:", ("tests/contract/test_journal.py",)),
     Mutant("the guardian does not sweep", "adapters/process/guardian.py", "            self._sweep()\n", "", ("tests/system/test_guardian.py",)),
     Mutant("the guardian trusts a frozen worker", "adapters/process/guardian.py", "            if now < deadline + LATE:\n                continue\n", "            continue\n", ("tests/system/test_guardian.py",)),
+    Mutant("a record's checksum is not looked at", "adapters/journal/records.py", "if checksum != b\"%08x\" % zlib.crc32(text):", "if False:", (JOURNAL,)),
+    Mutant("a bad record ends the start", "adapters/journal/sqlite.py", "            except (ValueError, TypeError, KeyError) as error:\n", "            except RuntimeError as error:\n", (JOURNAL,)),
+    Mutant("the old WAL goes before the new file is there", "adapters/journal/swap.py", "    os.replace(fresh, _ready(path))\n", "    for suffix in SIDES:\n        path.with_name(path.name + suffix).unlink(missing_ok=True)\n    os.replace(fresh, _ready(path))\n", (JOURNAL,)),
+    Mutant("a failed sync is trusted", "adapters/journal/sqlite.py", "                self._distrust()\n", "                pass\n", (JOURNAL,)),
+    Mutant("a failed write changes memory", "adapters/journal/sqlite.py", "        if error is None:\n            merged", "        if True:\n            merged", (JOURNAL,)),
+    Mutant("a renewal may outlive its lease", "application/leases.py", "(lease.deadline - now) / 2, max(", "max(", (LEASE,)),
+    Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASE,)),
+    Mutant("a late renewal counts", "application/leases.py", "        elif self._runtime.now() >= lease.deadline:\n", "        elif False:\n", (LEASE,)),
+    Mutant("not owned is one failure more", "application/leases.py", "        if not renewed:\n            self._lose(lease, \"the server says it is not ours\")\n", "        if not renewed:\n            pass\n", (LEASE,)),
+    Mutant("a quiet log is unsure again", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (LOGS,)),
+    Mutant("two uploaders of one log", "application/log_delivery.py", "            ready[1].busy = True\n", "", (LOGS,)),
+    Mutant("a position is kept before the answer", "application/log_delivery.py", "            stream.unsure = True\n            size", "            spool.advance(task_id, batch.offset + len(batch.data))\n            size", (LOGS,)),
+    Mutant("an end that nobody looked at is overruled", "adapters/process/child.py", "            self.exited()  #", "            pass  #", (LADDER,)),
+    Mutant("the last cause wins", "adapters/process/child.py", "if self._ended is None and self._decided is None:", "if self._ended is None:", (LADDER,)),
+    Mutant("a stop after a kill asks politely", "adapters/process/child.py", "        if self._urgency is not None and request.urgency <= self._urgency:\n            return\n", "", (LADDER,)),
+    Mutant("a half-open line is not left", "application/link.py", "                self.up.clear()\n                self._ports.transport.close()\n                continue\n", "                continue\n", (LINK,)),
+    Mutant("a lost connection ends the link", "application/link.py", "            self._receive(closing, handle)\n", "            self._receive(closing, handle)\n            if not self.up.is_set():\n                return\n", (LINK,)),
+    Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (LINK,)),
 ]  # fmt: skip
 
 
@@ -90,7 +110,19 @@ def is_red(mutant: Mutant) -> bool | None:
         if text.count(mutant.old) < 1:
             return None
         path.write_text(text.replace(mutant.old, mutant.new, 1))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-cov", *mutant.tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--no-cov",
+            "-m",
+            "not torture",
+        ]
+        command += ["--hypothesis-profile=no-shrinking", *mutant.tests]
         try:
             done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:
