@@ -77,9 +77,9 @@ class LeaseKeeper:
         if value is None:
             return None
         lease = Lease(task_id, value, ttl, sent, on_lost)
-        if self._runtime.now() >= lease.deadline:
-            return None  # this process stood still meanwhile; what is left of the lock ends by itself
         with self._guard:
+            if self._runtime.now() >= lease.deadline:
+                return None  # this process stood still meanwhile; what is left of the lock ends by itself
             self._leases[task_id] = lease
         self._warden.lease(task_id, lease.deadline)
         self._wake.set()

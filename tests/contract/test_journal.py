@@ -121,13 +121,14 @@ def test_a_damaged_file_does_not_stop_the_start(tmp_path: Path, spoil: Spoiler) 
     second.close()
 
 
-def test_one_bad_record_costs_only_itself(tmp_path: Path) -> None:  # G9
+@pytest.mark.parametrize("bad", [b'{"torn', b"null", b"[]", b"\xff", b'00000000 {"task_id":"t1"}'])
+def test_one_bad_record_costs_only_itself(tmp_path: Path, bad: bytes) -> None:  # G9
     path = tmp_path / "journal.sqlite"
     first = SqliteJournal(path)
     first.accept(ENTRY)
     first.accept(Entry("t2", "accepted"))
     assert first._db is not None
-    first._db.execute("UPDATE entries SET entry = '{\"torn' WHERE task_id = 't1'")
+    first._db.execute("UPDATE entries SET entry = CAST(? AS TEXT) WHERE task_id = 't1'", (bad,))
     first.close()
     second = SqliteJournal(path)
     assert [entry.task_id for entry in second.entries()] == ["t2"]
@@ -148,6 +149,17 @@ def test_after_a_failed_sync_the_next_write_goes_to_a_new_file(tmp_path: Path) -
     again = SqliteJournal(path)
     assert {entry.task_id for entry in again.entries()} == {"t1", "t2"}
     again.close()
+
+
+def test_dead_letters_move_to_the_new_file(tmp_path: Path) -> None:  # G8, G12
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    journal.accept(ENTRY)
+    journal.bury("t1", "404")
+    journal._distrust()
+    journal.accept(Entry("t2", "accepted"))
+    assert journal._db is not None
+    assert journal._db.execute("SELECT task_id, why FROM dead_letters").fetchall() == [("t1", "404")]
+    journal.close()
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:  # G66

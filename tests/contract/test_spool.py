@@ -85,6 +85,22 @@ def test_past_the_cap_the_missing_part_is_marked(spool: LogSpool) -> None:  # G3
     assert b"bytes of output left out" in text or len(text) >= 10_000
 
 
+def test_a_log_that_is_whole_in_the_end_has_no_mark(tmp_path: Path) -> None:  # G37
+    spool = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    spool.open("t")
+    spool.write("t", b"x" * 1500)
+    spool.finish("t")
+    assert drain(spool, "t", 5000) == b"x" * 1500
+
+
+def test_the_head_of_a_log_ends_at_its_first_gap() -> None:  # G43
+    spool = MemorySpool(limit=3)
+    spool.open("t")
+    for text in ("ab", "é", "c"):
+        spool.write("t", text.encode())
+    assert drain(spool, "t") == b"ab"
+
+
 def test_the_base_is_remembered(spool: LogSpool) -> None:
     spool.open("t")
     spool.write("t", b"abc")

@@ -18,6 +18,7 @@ from application.ports import Identity, Limits, Node, Ports
 from domain.errors import ConnectionLost, ConnectionRefused, Unavailable
 from domain.task import Action, TaskEvent
 
+IDENTITY = Identity("id", "w")
 LIMITS = Limits(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=8.0)
 FOUND = LIMITS.ping_interval + LIMITS.pong_timeout + 2.0
 CONNECT_TIME = 20.0  # seconds: the longest that one try may take
@@ -112,7 +113,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.line = Line(self.node)
         rest = cast(Any, None)
         ports = Ports(self.node, cast(Any, self.line), rest, rest, rest, MemoryMetrics(), rest, NoWarden())
-        self.link = Link(ports, Node(Identity("id", "w"), LIMITS))
+        self.link = Link(ports, Node(IDENTITY, LIMITS), lambda: IDENTITY)
         self.ups: list[int] = []
         self.received: list[tuple[int, TaskEvent]] = []
         self.sent = 0

@@ -31,7 +31,7 @@ from application.log_delivery import LogDelivery
 from application.ports import LogSpool, Ports
 from domain.errors import NotFound, Unavailable
 
-TASKS = ["a", "b", "c"]
+TASKS = ["a", "b", "c", "d", "e"]
 LIMIT = 100_000
 BATCH_LIMIT = 64 * 1024
 OUTPUT = st.one_of(
@@ -158,8 +158,14 @@ class LogMachine(RuleBasedStateMachine):
         self.spool.open(task)
 
     @precondition(lambda self: self.raw)
-    @rule(data=st.data(), output=OUTPUT, seconds=st.sampled_from([0.0, 0.0, 0.1, 1.1]))
-    def write(self, data: st.DataObject, output: bytes, seconds: float) -> None:
+    @rule(
+        data=st.data(),
+        output=OUTPUT,
+        seconds=st.sampled_from([0.0, 0.0, 0.1, 1.1, 6.0]),
+        fates=st.lists(st.sampled_from(sorted(FATES)), max_size=3),
+    )
+    def write(self, data: st.DataObject, output: bytes, seconds: float, fates: list[str]) -> None:
+        self.server.fates = fates or self.server.fates
         task = data.draw(st.sampled_from(sorted(self.raw)))
         if task in self.finished or task in self.server.gone:
             return
@@ -180,14 +186,14 @@ class LogMachine(RuleBasedStateMachine):
 
     # -- what happens to it --------------------------------------------------------------------------------------------
 
-    @rule(fates=st.lists(st.sampled_from(sorted(FATES)), max_size=6))
+    @rule(fates=st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=6))
     def trouble(self, fates: list[str]) -> None:
         self.server.fates = fates
 
-    @precondition(lambda self: self.raw)
-    @rule(data=st.data())
-    def the_server_forgets_the_task(self, data: st.DataObject) -> None:
-        self.server.gone.add(data.draw(st.sampled_from(sorted(self.raw))))
+    @precondition(lambda self: TASKS[0] in self.raw)
+    @rule()
+    def the_server_forgets_a_task(self) -> None:
+        self.server.gone.add(TASKS[0])
 
     @precondition(lambda self: set(self.raw) - self.finished - self.server.gone)
     @rule(data=st.data())
