@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -63,7 +64,8 @@ class Box:
 
     def signal(self, number: int) -> None:
         if self.process is not None and not self.ended.is_set():
-            os.killpg(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # dead already, which its follower has yet to notice
+                os.killpg(self.process.pid, number)
 
 
 class Problem(Exception):
