@@ -7,6 +7,7 @@ else is imported inside the functions below, in the child.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from adapters.observability.redact import Redactor
     from adapters.process.guardian import GuardianLink
     from adapters.process.ports import Processes
+    from adapters.runners.container import Leftovers, Owner
     from application.ports import Coordination, Limits, Transport
     from application.worker import Worker
     from domain.result import Result
@@ -88,7 +90,7 @@ def pause_mark(loaded: Loaded) -> PauseMark:
 
 
 def make_registry(
-    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]]
+    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]], owner: Owner | None = None
 ) -> tuple[RunnerRegistry, list[str]]:
     """All runners by category, and a text for each plug-in that could not be loaded."""
     from adapters.config.plugins import load_plugins
@@ -119,7 +121,7 @@ def make_registry(
     git = GitOptions(runners.git_known_hosts, runners.ca_file)
     registry.register("git", lambda: GitRunner(processes, options, git))
     for category in ("container", "docker"):
-        registry.register(category, lambda: ContainerRunner(processes, options))
+        registry.register(category, lambda: ContainerRunner(processes, options, owner=owner))
     registry.register("file", lambda: FileRunner(runners.file_roots))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 
@@ -184,6 +186,7 @@ def run_worker(loaded: Loaded) -> int:
         mark = pause_mark(loaded)
         obey(mark, worker)
         worker.start()
+        assembled.leftovers.start()
         while not stop.wait(0.5) and not worker.loops.broken.is_set():
             obey(mark, worker)
             if hanging := worker.loops.find_hanging():
@@ -230,6 +233,7 @@ class Assembled:
     worker: Worker
     problems: list[str]
     state_dir: Path
+    leftovers: Leftovers
 
 
 def assemble(
@@ -242,9 +246,11 @@ def assemble(
     from adapters.journal.sqlite import SqliteJournal
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
+    from adapters.process.environment import child_environment
     from adapters.process.remains import ProcessRemains, owner_of
     from adapters.process.supervisor import Supervisor
     from adapters.process.unguarded import NoWarden
+    from adapters.runners.container import Leftovers, Owner
     from application.execution import Contexts, Execution
     from application.ports import Identity, Node, Ports
     from application.worker import Worker
@@ -272,13 +278,17 @@ def assemble(
     observer = Observers(journal, guardian)
     processes = Supervisor(observer, owner_of(state_dir))
     stack.callback(processes.close)
-    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
+    owner = Owner(identity_id, state_dir / "engines")
+    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner)
     known = set(registry.list())
     tasks = tuple(category for category in settings.worker.tasks if category in known)
     if missing := [category for category in settings.worker.tasks if category not in known]:
         problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
     identity = Identity(identity_id, name, settings.worker.description, settings.worker.working_dir, tasks)
     credentials = RedactedCredentials(outside.coordination, redactor)
+    inherited = functools.partial(child_environment, os.environ, {})
+    leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited((redacted_token(),)))
+    stack.callback(leftovers.close)
     contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination)
     limits = make_limits(loaded)
     if guardian is not None:
@@ -296,7 +306,7 @@ def assemble(
     )
     runs = Execution(runtime, registry, contexts, execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
-    return Assembled(worker, problems, state_dir)
+    return Assembled(worker, problems, state_dir, leftovers)
 
 
 class Observers:
