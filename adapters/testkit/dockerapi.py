@@ -79,7 +79,7 @@ class Problem(Exception):
 class FakeDocker:
     """``requests`` records (method, path, query, body).
 
-    A request is named by its path, its last word (``create``) or, as a pattern, by method and path (``GET containers/*/json``).
+    A request is named by its path, its last word (``create``) or a pattern over method and path (``GET info*``).
     Those in ``silent`` are neither carried out nor answered, those in ``lost`` are carried out and not answered.
     ``stream_errors`` maps pull, push or build to the error line their stream ends with.
     """
