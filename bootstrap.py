@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.path.insert(0, str(ROOT))
     from adapters.process import guardian
 
+    guardian.forbid_inspection()
     if runs_the_worker(arguments) and guardian.FD_VARIABLE not in os.environ:
         return guardian.Guardian([sys.executable, str(Path(__file__).resolve()), *arguments]).run()
     from adapters.cli.commands import main as command_line

@@ -21,13 +21,13 @@ class Program:
     """``python bootstrap.py run`` in ``directory``; ``environment`` is added to a small one of its own."""
 
     def __init__(
-        self, server: SimulatedServer, directory: Path, environment: Mapping[str, str] | None = None, user: int = 0,
-        **settings: object,
+        self, server: SimulatedServer, directory: Path, environment: Mapping[str, str] | None = None,
+        python: str = sys.executable, user: int = 0, **settings: object,
     ) -> None:  # fmt: skip
         self.server = server
         self.directory = directory
         self.user = user
-        self.program = ROOT / "bootstrap.py"
+        self.command = [python, str(ROOT / "bootstrap.py")]
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         kept |= {"API_SERVER_URL": server.url, "API_AUTH_TOKEN": server.model.token}
         self.environment = kept | dict(environment or {})
@@ -50,7 +50,7 @@ class Program:
         """Returns when the server has the worker's registration."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(self.program)], cwd=self.directory, env=self.environment, stderr=log,
+                self.command, cwd=self.directory, env=self.environment, stderr=log,
                 user=self.user or None, group=self.user or None, extra_groups=[] if self.user else None,
             )  # fmt: skip
         self.wait_connected()
