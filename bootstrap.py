@@ -6,11 +6,17 @@ else is imported inside the functions below, in the child.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
+    # standard library (G84). ``main`` puts it behind that.
+    del sys.path[0]
+
 import contextlib
 import functools
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
+        packages = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
+        sys.path.insert(next(packages, len(sys.path)), str(ROOT))
     from adapters.process import guardian
 
     guardian.forbid_inspection()
