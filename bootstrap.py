@@ -297,7 +297,7 @@ def assemble(
     inherited = functools.partial(child_environment, os.environ, {})
     leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited((redacted_token(),)))
     stack.callback(leftovers.close)
-    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination)
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination, redactor.add)
     limits = make_limits(loaded)
     if guardian is not None:
         guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)

@@ -21,7 +21,7 @@ class Program:
     """``python bootstrap.py run`` in ``directory``; ``environment`` is added to a small one of its own."""
 
     def __init__(
-        self, server: SimulatedServer, directory: Path, environment: Mapping[str, str] | None = None,
+        self, server: SimulatedServer, directory: Path, environment: Mapping[str, str] | None = None, /,
         python: str = sys.executable, user: int = 0, **settings: object,
     ) -> None:  # fmt: skip
         self.server = server

@@ -516,6 +516,17 @@ def test_a_recipient_that_is_refused_is_a_failure() -> None:
     assert "x@b.org" in result.error
 
 
+def test_a_password_that_mail_cannot_carry_is_told_without_being_shown() -> None:  # G63
+    with MailBox().server as server:
+        context = ExecutionContext(credentials=mail(server.port, use_tls=False, password="hünter2"))
+        result = execute(MessageRunner(), context, **MAIL)
+    assert (result.end_reason, "not ASCII" in result.error, "nter2" in repr(result)) == (
+        EndReason.INVALID_TASK,
+        True,
+        False,
+    )
+
+
 def senders() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "message"]
 
