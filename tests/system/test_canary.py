@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socketserver
+import ssl
 import stat
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.canary import Sampler, files, leaks
 from adapters.testkit.dockerapi import FakeDocker
-from adapters.testkit.peers_small import MailBox, Served, answer, http_peer
+from adapters.testkit.mail_peer import MailBox
+from adapters.testkit.peers_small import Served, answer, http_peer
 from adapters.testkit.program import Program
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
@@ -123,7 +126,7 @@ def fill(world: World, known: dict[str, str], engine: FakeDocker, ports: dict[st
         for kind in ("feishu_bot", "dingtalk_bot"):
             world.add(f"{kind} {state}", "message", type=kind, credential_id=hook, content="x")
     mail = world.credential("email", smtp_host="127.0.0.1", smtp_port=ports["mail"], username="a@b.cd",
-                            password=known["mail"], from_name="x", use_tls=False)  # fmt: skip
+                            password=known["mail"], from_name="x")  # fmt: skip
     world.add("mail", "message", type="email", credential_id=mail, content="x", to=["c@d.ef"], subject="s")
     world.add("redis", "database", db_type="redis", host="127.0.0.1", port=ports["redis"], command="GET", args=["a"],
               credential_id=login("redis"))  # fmt: skip
@@ -153,12 +156,15 @@ def test_no_secret_is_written_or_shown_anywhere(server: SimulatedServer, tmp_pat
     # A single line of a key is known raw only, so the whole of it is there.
     texts = [private_key(text) if name == "key data" else text for name, text in known.items()]
     (kept / "careless").write_text("\n".join(texts))
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(kept / "ca.pem"))
     world = World(server, directory)
     with (
         FakeDocker(kept) as engine, http_peer(echo) as web, Served(Gossip) as redis, Sampler() as sampler,
-        MailBox(refuse="c@d.ef").server as mail,
+        MailBox(tls) as mail,
         Program(server, directory, {"API_AUTH_TOKEN": "", "TMPDIR": str(directory / "tmp")}, log={"level": "DEBUG"},
-                server={"auth_token_file": str(key_file)}) as program,
+                server={"auth_token_file": str(key_file)}, runners={"ca_file": str(kept / "ca.pem")}) as program,
     ):  # fmt: skip
         fill(world, known, engine, {"web": web.port, "redis": redis.port, "mail": mail.port})
         ended = world.run()
