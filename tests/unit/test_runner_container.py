@@ -366,7 +366,7 @@ def test_containerd_run_passes_all_options(nerdctl: tuple[dict[str, str], Path])
 
 def test_a_time_out_reaches_the_container_of_containerd(nerdctl: tuple[dict[str, str], Path]) -> None:
     """K1"""
-    result = ran_there(nerdctl[0], 0.4, action="run", image="sleeper", name="n", detach=False)
+    result = ran_there(nerdctl[0], 1.0, action="run", image="sleeper", name="n", detach=False)
     commands = [text.split("\n") for text in nerdctl[1].read_text().split("--\n")]
     assert result.status is Status.TIMEOUT
     assert [words[2] for words in commands if len(words) > 2] == ["run", "stop", "rm"]
