@@ -30,7 +30,7 @@ HEALTHY = 60.0
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 
 
@@ -39,6 +39,15 @@ def become_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def forbid_inspection() -> None:
+    """Keep other processes of this user, tasks above all, from this one's memory, environment and descriptors (G67).
+
+    Holds for this process only: what it executes is as open as ever. No core of it is written either. A debugger needs
+    root. Where the kernel refuses, everything goes on as before.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def boottime() -> float:

@@ -516,6 +516,17 @@ def test_a_recipient_that_is_refused_is_a_failure() -> None:
     assert "x@b.org" in result.error
 
 
+def test_a_password_that_mail_cannot_carry_is_told_without_being_shown(
+    authority: tuple[ssl.SSLContext, str],
+) -> None:  # G63
+    with MailBox(authority[0]) as box:
+        context = ExecutionContext(credentials=mail(box.port, password="hünter2"))
+        result = execute(MessageRunner(ca_file=authority[1]), context, **MAIL)
+    assert result.end_reason is EndReason.INVALID_TASK
+    assert "not ASCII" in result.error
+    assert "nter2" not in repr(result)
+
+
 def senders() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "message"]
 
