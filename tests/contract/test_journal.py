@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from adapters.journal.memory import MemoryJournal
 from adapters.journal.sqlite import SqliteJournal
 from application.ports import Entry, Journal, Report
+from domain.errors import JournalError
 from domain.status import Status
+
+sqlite3_connect = sqlite3.connect
 
 ENTRY = Entry("t1", "accepted", "nightly", "command", "lock", save_log=True)
 REPORT = Report("t1", Status.FAILED, '{"exit_code":3}', "log", "exit status 3", 12, 3, "2026-11-24 03:00:00")
@@ -148,6 +154,39 @@ def test_after_a_failed_sync_the_next_write_goes_to_a_new_file(tmp_path: Path) -
     journal.close()
     again = SqliteJournal(path)
     assert {entry.task_id for entry in again.entries()} == {"t1", "t2"}
+    again.close()
+
+
+def test_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(Entry("t1", "accepted", pid=5))
+    assert first._db is not None
+    first._db.execute("""UPDATE entries SET entry = replace(entry, '"pid":5', '"pid":4')""")
+    first.close()
+    second = SqliteJournal(path)
+    assert second.entries() == []
+    second.close()
+
+
+def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker: MockerFixture) -> None:  # G8
+    class FailsLate(sqlite3.Connection):
+        def __exit__(self, *_: object) -> bool:
+            self.commit()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    path = tmp_path / "journal.sqlite"
+    connect = mocker.patch(
+        "adapters.journal.sqlite.sqlite3.connect", side_effect=partial(sqlite3.connect, factory=FailsLate)
+    )
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError):
+        journal.accept(ENTRY)
+    connect.side_effect = sqlite3_connect
+    journal.accept(Entry("t2", "accepted"))
+    journal.close()
+    again = SqliteJournal(path)
+    assert [entry.task_id for entry in again.entries()] == ["t2"]
     again.close()
 
 

@@ -179,6 +179,16 @@ def push(server: SimulatedServer, *tasks: str) -> None:
             server.model._push(connection, "stop", [server.model.tasks[task] for task in tasks])
 
 
+def push_in_pieces(server: SimulatedServer, task: str) -> None:
+    """The same event as many small WebSocket messages, so that a cut leaves half of it in the decoder."""
+    with server.guard:
+        push(server, task)
+        for connection in server.model.connections:
+            whole = connection.send_queue.pop()
+            connection.send_queue.extend(whole[at : at + 40] for at in range(0, len(whole), 40))
+            connection.wake()
+
+
 @pytest.mark.parametrize(
     ("hole", "up", "down"),
     [
@@ -243,7 +253,7 @@ def test_nothing_of_a_cut_message_is_seen_on_the_next_connection(
         for amount in range(1, 400, 11):
             transport.connect(identity)
             proxy.mode(Mode.CUT, amount)
-            push(server, torn)
+            push_in_pieces(server, torn)
             with pytest.raises(ConnectionLost):
                 transport.receive(5.0)
             proxy.mode(Mode.PASS)
