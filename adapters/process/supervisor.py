@@ -52,6 +52,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._epoll: select.epoll | None = None
         self._wake = -1
+        self.ending = False  # ``close`` was called, and its children are being killed
         self._closing = False
         self._oom_kills = 0
         self._flooded = False
@@ -116,6 +117,7 @@ class Supervisor:
             thread, children = self._thread, list(self._children.values())
         if thread is None:
             return
+        self.ending = True
         for child in children:
             self._post(functools.partial(child.cancel, CancelRequest(EndReason.SHUTDOWN, Urgency.NOW)))
         for child in children:
@@ -131,7 +133,7 @@ class Supervisor:
             if self._thread is not None:
                 return
             become_subreaper()
-            self._closing = False
+            self.ending = self._closing = False
             self._oom_kills = _oom_kills()
             self._epoll = select.epoll()
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
