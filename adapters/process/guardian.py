@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 MARK = b"CRONJOB_WORKER_RUN="
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
@@ -195,8 +196,9 @@ class Guardian:
         mark = mark_of(pid)
         kill_tree(pid, start)
         for child in children_of(self._worker.pid):
-            if mark and mark_of(child) == mark:
-                kill([*descendants(child), child])
+            found = stat_of(child)
+            if mark and found is not None and mark_of(child) == mark:
+                kill_tree(child, found.start)
 
     def _check_worker(self) -> None:
         assert self._worker is not None
@@ -232,9 +234,9 @@ class Guardian:
         self._leases.clear()
         deadline = boottime() + 5.0
         while boottime() < deadline:
-            left = [pid for pid in children_of(os.getpid()) if not is_zombie(pid)]
-            for pid in left:
-                kill([*descendants(pid), pid])
+            left = [found for found in map(stat_of, children_of(os.getpid())) if found and not found.dead]
+            for found in left:
+                kill_tree(found.pid, found.start)
             self._reap()
             if not left and not children_of(os.getpid()):
                 return
@@ -276,41 +278,56 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below ``pid``, the deepest first."""
-    found: list[int] = []
-    for child in children_of(pid):
-        found += [*descendants(child), child]
-    return found
+class Stat(NamedTuple):
+    """``start`` (clock ticks since boot) tells a process from a later one with the same pid."""
+
+    pid: int
+    state: str
+    start: int
+
+    @property
+    def dead(self) -> bool:
+        return self.state in "ZX"
 
 
-def stat_of(pid: int) -> tuple[str, int] | None:
-    """State letter and start time in clock ticks; None if the process is gone."""
+def stat_of(pid: int) -> Stat | None:
+    """None if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0].decode(), int(fields[19])
+    return Stat(pid, fields[0].decode(), int(fields[19]))
 
 
-def is_zombie(pid: int) -> bool:
-    found = stat_of(pid)
-    return found is not None and found[0] in "ZX"
+def descendants(pid: int) -> list[Stat]:
+    """All processes below ``pid``, the deepest first."""
+    found: list[Stat] = []
+    for child in children_of(pid):
+        found += descendants(child)
+        if (stat := stat_of(child)) is not None:
+            found.append(stat)
+    return found
 
 
 def kill_tree(pid: int, start: int) -> None:
     """KILL a process and everything below it, if it still is the one that was started at ``start``."""
     found = stat_of(pid)
-    if found is None or found[1] != start:
-        return
-    kill([*descendants(pid), pid])
+    if found is not None and found.start == start:
+        kill([*descendants(pid), found])
 
 
-def kill(pids: Sequence[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def kill(processes: Sequence[Stat]) -> None:
+    """KILL exactly these, and never one that has got the pid of one of them meanwhile (G32)."""
+    for known in processes:
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(known.pid)
+            try:
+                now = stat_of(known.pid)
+                if now is not None and now.start == known.start:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
 
 
 def mark_of(pid: int) -> bytes:

@@ -1,0 +1,116 @@
+"""The program as it is started, joined to a simulated server: for tests, also inside jails and under preloads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.testkit.apiserver import SimulatedServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Program:
+    """``python bootstrap.py`` in ``directory``, joined to ``server``; starts at once and waits until it is registered.
+
+    ``prefix`` stands before its command line (a jail); ``environment`` is added to the little it gets otherwise.
+    ``settings`` are top-level keys of its settings file.
+    """
+
+    def __init__(
+        self,
+        server: SimulatedServer,
+        directory: Path,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.server = server
+        self.directory = directory
+        self._prefix = list(prefix)
+        self._added = dict(environment or {})
+        (directory / "config_worker.json").write_text(
+            json.dumps(
+                {
+                    "worker": {"name": f"w-{directory.name}"[:80]},
+                    "execution": {"grace": 0.5, "drain": 3},
+                    "websocket": {"reconnect_cap": 0.5},
+                }
+                | settings
+            )
+        )
+        self.log = directory / "worker.log"
+        self.start()
+
+    def start(self) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept |= {"PYTHONPATH": str(ROOT), "API_SERVER_URL": self.server.url, "API_AUTH_TOKEN": self.server.model.token}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self._prefix, sys.executable, str(ROOT / "bootstrap.py")],
+                cwd=self.directory,
+                env=kept | self._added,
+                stderr=log,
+            )
+        self.wait_connected()
+
+    def wait_connected(self) -> None:
+        """Raises TimeoutError with the program's log."""
+        wait_until(lambda: any(it.worker_id and it.open for it in list(self.server.model.connections)), self._tail)
+
+    def guardian(self) -> int:
+        """The pid of the guardian, as this process sees it."""
+        itself = os.path.samefile(f"/proc/{self.process.pid}/exe", sys.executable)
+        return self.process.pid if itself else self._only_child(self.process.pid)
+
+    def worker(self) -> int:
+        """The pid of the guardian's child, as this process sees it."""
+        return self._only_child(self.guardian())
+
+    def command(self, *words: str) -> str:
+        """Another command of the program, as an operator gives it in the same directory."""
+        command = [sys.executable, str(ROOT / "bootstrap.py"), *words]
+        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
+
+    def end(self) -> int:
+        """SIGTERM; its exit status. Raises AssertionError where its accounts do not add up (G86)."""
+        if self.process.poll() is None:
+            os.kill(self.guardian(), signal.SIGTERM)
+        status = self.process.wait(30)
+        if "a defect of the worker" in (text := self.log.read_text()):
+            raise AssertionError(text)
+        return status
+
+    def crash(self) -> None:
+        """SIGKILL for guardian and worker at once; idempotent."""
+        if self.process.poll() is None:
+            os.kill(self.guardian(), signal.SIGKILL)
+        self.process.wait(30)
+
+    def _only_child(self, pid: int) -> int:
+        def found() -> list[str]:
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+        wait_until(found, self._tail)
+        return int(found()[0])
+
+    def _tail(self) -> str:
+        return self.log.read_text()[-3000:]
+
+
+def wait_until(what: Callable[[], object], of: str | Callable[[], str], seconds: float = 20.0) -> None:
+    """Block until ``what()`` is true. Raises TimeoutError that names ``of``."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not what():
+        if time.monotonic() > deadline:
+            raise TimeoutError(of if isinstance(of, str) else of())
+        pause.wait(0.02)
