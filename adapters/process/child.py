@@ -51,8 +51,7 @@ class Child:
         self.spawned = spawned
         self.pid = spawned.process.pid
         self.started = time.monotonic()
-        found = tree.look(self.pid)
-        self.start_ticks = found.start if found else 0
+        self.start_ticks = spawned.start
         self.done = threading.Event()
         self.exit: Exit | None = None
         self._loop = loop
@@ -121,8 +120,14 @@ class Child:
             self._signal(signal.SIGTERM, signal.SIGCONT)
             self._loop.at(self.command.grace, self._kill)
 
-    def _members(self) -> list[tree.Proc]:
-        """Everything of this run that is alive, but the leader."""
+    def _members(self) -> list[tree.Proc] | None:
+        """Everything of this run that is alive, but the leader; None where that cannot be seen now (G60)."""
+        try:
+            return self._look_for_members()
+        except OSError:
+            return None
+
+    def _look_for_members(self) -> list[tree.Proc]:
         found = {proc.pid: proc for proc in tree.below(self.pid)}
         for stray in self._loop.strays(self):
             if not stray.dead:
@@ -137,7 +142,7 @@ class Child:
                 os.killpg(self.pid, number)  # safe: the leader is not reaped before the end
             except (ProcessLookupError, PermissionError):
                 pass
-        for proc in self._members():
+        for proc in self._members() or ():
             tree.send(proc, *signals)
 
     def _kill(self) -> None:
@@ -167,7 +172,7 @@ class Child:
 
     def _left(self) -> tuple[int, ...]:
         leader = (self.pid,) if self._ended is None else ()
-        return (*leader, *(proc.pid for proc in self._members()))
+        return (*leader, *(proc.pid for proc in self._members() or ()))
 
     def _tell_unkillable(self, left: tuple[int, ...]) -> None:
         if self._told_unkillable:
@@ -200,7 +205,7 @@ class Child:
             self._loop.at(ROUND, self._look_again)
 
     def _finish_if_alone(self) -> bool:
-        if self._members():
+        if self._members() != []:
             return False
         self._finish(())
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import pytest
 from adapters.journal.spool import FileSpool
 from adapters.journal.sqlite import SqliteJournal
 from adapters.testkit import crashpoint
-from adapters.testkit.crashpoint import CrashPoints, Point, Tried
+from adapters.testkit.crashpoint import HANDSHAKE, CrashPoints, Point, Tried, few
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.skipif(bool(crashpoint.missing()), reason=crashpoint.missing() or "strace works")
@@ -47,7 +46,8 @@ def do(step):
     elif kind == "write": spool.open(task); spool.write(task, b"line of " + task.encode() + b"\\n")
     elif kind == "advance": spool.finish(task); spool.advance(task, 4)
 
-os.write(1, b"begin\\n")
+"""
+WORK = """
 for step in sys.argv[3:]:
     for _ in range(3):
         try:
@@ -113,7 +113,7 @@ def found_in(place: Path) -> dict[str, Known]:
 class Lab:
     def __init__(self, tmp_path: Path, calls: Sequence[str]) -> None:
         self.place = tmp_path / "state"
-        argv = [sys.executable, "-B", "-c", SCRIPT, str(ROOT), str(self.place), *STEPS]
+        argv = [sys.executable, "-B", "-c", SCRIPT + HANDSHAKE + WORK, str(ROOT), str(self.place), *STEPS]
         self._points = CrashPoints(argv, calls, tmp_path, {"PATH": os.environ["PATH"]})
         self.clean()
         self.points = self._points.points()
@@ -129,12 +129,6 @@ class Lab:
     def fail(self, point: Point, error: str) -> Tried:
         self.clean()
         return self._points.fail(point, error)
-
-
-def few(points: list[Point], count: int) -> list[Point]:
-    """Some points for the short form: half of them the same each time, half of them new."""
-    fixed = random.Random(1).sample(points, min(len(points), count // 2))
-    return list(dict.fromkeys([*fixed, *random.sample(points, min(len(points), count - count // 2))]))
 
 
 def acknowledged(tried: Tried) -> list[str]:

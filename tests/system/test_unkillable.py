@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from adapters.process.ports import Command, Exit
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner
 from adapters.testkit import trees
+from adapters.testkit.program import wait_until
 from adapters.testkit.workers import WorkerKit, memory_server
 from application.leases import lock_key
 from application.ports import Limits
@@ -64,15 +65,6 @@ def processes() -> Iterator[Supervisor]:
     made = Supervisor()
     yield made
     made.close()
-
-
-def wait_until(what: Callable[[], object], of: str) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if what():
-            return
-        pause.wait(0.01)
-    pytest.fail(f"not in ten seconds: {of}")
 
 
 class Running:
