@@ -63,8 +63,18 @@ class Program:
         self.wait_connected()
 
     def wait_connected(self) -> None:
-        """Raises TimeoutError with the program's log."""
-        wait_until(lambda: any(it.worker_id and it.open for it in list(self.server.model.connections)), self._tail)
+        """Raises TimeoutError with the program's log, and ends the program then."""
+
+        def connected() -> bool:
+            if self.process.poll() is not None:
+                raise TimeoutError(f"it ended with {self.process.returncode}: {self._tail()}")
+            return any(it.worker_id and it.open for it in list(self.server.model.connections))
+
+        try:
+            wait_until(connected, self._tail)
+        except TimeoutError:
+            self.crash()
+            raise
 
     def guardian(self) -> int:
         """The pid of the guardian, as this process sees it."""
