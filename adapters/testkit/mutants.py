@@ -67,6 +67,16 @@ MUTANTS = [
     Mutant("a late pid undoes the end", "adapters/journal/sqlite.py", "if old is None or old.phase == \"finished\":", "if old is None:", ("tests/contract/test_journal.py",)),
     Mutant("the guardian does not sweep", "adapters/process/guardian.py", "            self._sweep()\n", "", ("tests/system/test_guardian.py",)),
     Mutant("the guardian trusts a frozen worker", "adapters/process/guardian.py", "            if now < deadline + LATE:\n                continue\n", "            continue\n", ("tests/system/test_guardian.py",)),
+    Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
+    Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", ("tests/system/test_spawn_failures.py",)),
+    Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
+    Mutant("the guardian kills by number", "adapters/process/guardian.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
+    Mutant("the guardian does not look again", "adapters/process/guardian.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
+    Mutant("tasks inherit ignored signals", "adapters/process/guardian.py", "        start_clean()\n", "", ("tests/system/test_worker_on_websocket.py",)),
+    Mutant("SQLite checkpoints behind a commit", "adapters/journal/sqlite.py", "wal_autocheckpoint=0", "wal_autocheckpoint=4", ("tests/system/test_crashpoints.py",)),
+    Mutant("a half replaced journal is not finished", "adapters/journal/sqlite.py", "if self._whole.exists():", "if False:", ("tests/contract/test_journal.py",)),
+    Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
+    Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
 ]  # fmt: skip
 
 

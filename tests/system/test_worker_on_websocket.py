@@ -181,14 +181,17 @@ def test_a_paused_worker_ends_what_it_has_and_takes_nothing_until_resume(
 def test_a_task_starts_clean_however_the_worker_was_started(server: SimulatedServer, tmp_path: Path) -> None:  # G33
     untidy = "trap '' QUIT INT HUP; ulimit -c unlimited; exec env --block-signal=USR1 \"$@\" 9</dev/null"
     program = Program(server, tmp_path, ["bash", "-c", untidy, "bash"])
-    task = server.add_task(command="cat /proc/self/status; ls /proc/self/fd; echo core $(ulimit -c)")
-    server.offer(task)
-    assert server.wait_for(task, *OVER)["status"] == "success"
-    lines = server.log(task).splitlines()
-    assert [line for line in lines if line.startswith(("SigIgn", "SigBlk", "core"))] == [
-        "SigBlk:\t0000000000000000",
-        "SigIgn:\t0000000000000000",
-        "core 0",
-    ]
-    assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # the last one is ls's own
-    assert program.end() == 0
+    try:
+        task = server.add_task(command="cat /proc/self/status; ls /proc/self/fd; echo core $(ulimit -c)")
+        server.offer(task)
+        assert server.wait_for(task, *OVER)["status"] == "success"
+        lines = server.log(task).splitlines()
+        assert [line for line in lines if line.startswith(("SigIgn", "SigBlk", "core"))] == [
+            "SigBlk:\t0000000000000000",
+            "SigIgn:\t0000000000000000",
+            "core 0",
+        ]
+        assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # the last one is ls's own
+        assert program.end() == 0
+    finally:
+        program.crash()
