@@ -222,8 +222,7 @@ def obey_signals(stop: threading.Event, hurry: threading.Event) -> None:
         logging.getLogger("worker").warning("asked what each thread does:\n%s", stacks())
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, end)
+        signal.signal(number, end)
     signal.signal(signal.SIGUSR1, tell)
 
 

@@ -2,7 +2,8 @@
 
 One connection behind one lock; callers that arrive together share one commit (the first one commits for all). WAL with
 ``synchronous=FULL``, so that what was acknowledged survives a power cut. After a failed sync nothing on that file is
-trusted: the next write builds a new file from memory (G8).
+trusted: the next write builds a new file from memory (G8). Checkpoints are made here, and not by SQLite behind a
+commit, because there it takes a failed sync for a success.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adapters.journal.records import decode_entry, encode_entry
-from adapters.journal.swap import ROWS, SIDES, dead_letters, finish_swap, rescue, swap
+from adapters.journal.swap import ROWS, SIDES, begin_swap, dead_letters, finish_swap, rescue, sync_directory
 from application.ports import Entry, Report
 from domain.errors import ConfigError, JournalError
 
 log = logging.getLogger("worker.journal")
 
 VERSION = 1
+CHECKPOINT = 200  # commits after which the write-ahead log is copied into the file
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (task_id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letters (task_id TEXT, entry TEXT NOT NULL, why TEXT NOT NULL, buried_at REAL NOT NULL);
@@ -48,16 +50,22 @@ class SqliteJournal:
     """Journal on ``path``. A damaged file is put aside, what can be read of it is kept (G9)."""
 
     def __init__(self, path: Path) -> None:
+        """Raises JournalError where the file can be neither used nor replaced; then it is as it was."""
         self._path = path
         self._queue: list[_Write] = []
         self._queue_guard = threading.Lock()
         self._db_guard = threading.Lock()
         self._mirror: dict[str, Entry] = {}
         self._db: sqlite3.Connection | None = None
+        self._distrusted: sqlite3.Connection | None = None
+        self._commits = 0
         try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            self._salvage(error)
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                self._salvage(error)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal {path} cannot be opened: {error}") from error
 
     def accept(self, entry: Entry) -> None:
         self._write(_Write(entry.task_id, lambda _: entry))
@@ -89,9 +97,10 @@ class SqliteJournal:
 
     def close(self) -> None:
         with self._db_guard:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+            for db in (self._db, self._distrusted):
+                if db is not None:
+                    db.close()
+            self._db = self._distrusted = None
 
     def _write(self, write: _Write) -> None:
         with self._queue_guard:
@@ -112,6 +121,7 @@ class SqliteJournal:
             if self._db is None:
                 self._rebuild()
             assert self._db is not None
+            self._checkpoint(self._db)
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 for write in batch:
@@ -125,6 +135,12 @@ class SqliteJournal:
         if error is None:
             merged = self._mirror | changed
             self._mirror = {task_id: entry for task_id, entry in merged.items() if entry is not None}
+
+    def _checkpoint(self, db: sqlite3.Connection) -> None:
+        """Before a commit, so that one on a file whose sync failed is never acknowledged."""
+        self._commits += 1
+        if self._commits % CHECKPOINT == 0:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _apply(self, db: sqlite3.Connection, write: _Write, changed: dict[str, Entry | None]) -> None:
         task_id = write.task_id
@@ -152,11 +168,15 @@ class SqliteJournal:
                 )
             if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the integrity check failed")
-            db.execute("PRAGMA journal_mode=WAL")
+            if db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":  # how it tells of a failed sync here
+                raise sqlite3.OperationalError("the write-ahead log could not be set up")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(SCHEMA)
-            db.execute(f"PRAGMA user_version={VERSION}")
+            db.execute("PRAGMA wal_autocheckpoint=0")
+            if found < VERSION:
+                db.executescript(SCHEMA)
+                db.execute(f"PRAGMA user_version={VERSION}")
             self._mirror = self._read(db)
+            sync_directory(self._path.parent)  # SQLite does it too, but ignores a failure
         except BaseException:
             db.close()
             raise
@@ -178,21 +198,28 @@ class SqliteJournal:
 
     def _salvage(self, error: Exception) -> None:
         """Put a damaged file aside, begin a new one with what can be read of it."""
-        aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
-        os.replace(self._path, aside)
-        for suffix in ("-wal", "-shm"):
-            side = self._path.with_name(self._path.name + suffix)
-            if side.exists():
-                os.replace(side, aside.with_name(aside.name + suffix))
-        self._mirror = rescue(aside)
-        log.error(
-            "%s is damaged (%s): %d records kept, file moved to %s", self._path, error, len(self._mirror), aside.name
-        )
+        self._mirror = rescue(self._path)
         with self._db_guard:
-            self._rebuild()
+            self._write_whole()  # first: on a full disk this fails, and nothing was touched
+            aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+            kept = len(self._mirror)
+            log.error("%s is damaged (%s): %d records kept, file moved to %s", self._path, error, kept, aside.name)
+            for suffix in ("", *SIDES):
+                part = self._path.with_name(self._path.name + suffix)
+                if part.exists():
+                    os.replace(part, aside.with_name(aside.name + suffix))
+            self._open()
 
     def _rebuild(self) -> None:
         """Write all that memory holds into a new file and put it in place. Caller holds the database."""
+        self._write_whole()
+        if self._distrusted is not None:
+            self._distrusted.close()
+            self._distrusted = None
+        self._open()
+
+    def _write_whole(self) -> None:
+        """Make the file that takes the journal's place when it is next opened, also by the next life."""
         finish_swap(self._path)
         fresh = self._path.with_name(self._path.name + ".new")
         for suffix in ("", *SIDES):
@@ -211,16 +238,12 @@ class SqliteJournal:
                 db.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", dead_letters(self._path))
         finally:
             db.close()
-        swap(fresh, self._path)
-        self._open()
+        begin_swap(fresh, self._path)
 
     def _distrust(self) -> None:
+        """Write nothing more into this file. It is closed only when its successor is there: closing checkpoints."""
         if self._db is not None:
-            try:
-                self._db.close()
-            except sqlite3.Error:
-                pass
-            self._db = None
+            self._distrusted, self._db = self._db, None
 
 
 def _is_full(error: Exception) -> bool:

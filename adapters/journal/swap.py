@@ -19,11 +19,13 @@ SIDES = ("-wal", "-shm", "-journal")
 ROWS = "SELECT CAST(task_id AS BLOB), CAST(entry AS BLOB) FROM entries"
 
 
-def swap(fresh: Path, path: Path) -> None:
-    """Put ``fresh``, complete and synced, in the place of ``path``. Raises OSError."""
+def begin_swap(fresh: Path, path: Path) -> None:
+    """Make ``fresh``, complete and synced, the journal in the place of ``path``; ``finish_swap`` gives it the name.
+
+    Raises OSError; then nothing was changed.
+    """
     os.replace(fresh, _ready(path))
-    _sync_directory(path.parent)
-    finish_swap(path)
+    sync_directory(path.parent)
 
 
 def finish_swap(path: Path) -> None:
@@ -33,9 +35,9 @@ def finish_swap(path: Path) -> None:
     for suffix in SIDES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     # What was removed must be gone before the new file has its name, or it would be read with the old one's WAL.
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     os.replace(_ready(path), path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def dead_letters(path: Path) -> Iterator[tuple[object, ...]]:
@@ -53,7 +55,7 @@ def dead_letters(path: Path) -> Iterator[tuple[object, ...]]:
 def rescue(path: Path) -> dict[str, Entry]:
     """The good entries on both sides of what is damaged. Never raises for what is in the file."""
     kept: dict[str, Entry] = {}
-    db = sqlite3.connect(path)
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         for order in ("ASC", "DESC"):
             _collect(db, order, kept)
@@ -78,7 +80,7 @@ def _ready(path: Path) -> Path:
     return path.with_name(path.name + ".ready")
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import itertools
@@ -18,7 +19,7 @@ from adapters.process import tree
 from adapters.process.child import Child
 from adapters.process.guardian import become_subreaper, boottime
 from adapters.process.ports import Command, Exit
-from adapters.process.spawn import Spawned, spawn
+from adapters.process.spawn import PAUSE, TRIES, Spawned, spawn
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
 
@@ -54,6 +55,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._epoll: select.epoll | None = None
         self._wake = -1
+        self.ending = False  # ``close`` was called, and its children are being killed
         self._closing = False
         self._oom_kills = 0
         self._flooded = False
@@ -64,8 +66,7 @@ class Supervisor:
         first = cancel.first
         if first is not None:
             return Exit(first.reason, -1, error=f"{first.reason.value.replace('_', ' ')} before it started")
-        self._begin()
-        started = self._start(command)
+        started = self._not_ready(command) or self._start(command)
         if isinstance(started, Exit):
             return started
         child, spawned = started
@@ -83,6 +84,18 @@ class Supervisor:
             self._observer.ended(command.task_id)
         assert child.exit is not None
         return child.exit
+
+    def _not_ready(self, command: Command) -> Exit | None:
+        """Begin to supervise, patiently; an Exit tells why that is impossible."""
+        for attempt in range(TRIES):
+            try:
+                self._begin()
+                return None
+            except (OSError, RuntimeError) as error:  # no room for a descriptor or for a thread
+                if attempt == TRIES - 1:
+                    return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]}: {error}")
+                time.sleep(PAUSE)
+        raise AssertionError("unreachable")
 
     def _start(self, command: Command) -> tuple[Child, Spawned] | Exit:
         number = next(self._numbers)
@@ -118,6 +131,7 @@ class Supervisor:
             thread, children = self._thread, list(self._children.values())
         if thread is None:
             return
+        self.ending = True
         for child in children:
             self._post(functools.partial(child.cancel, CancelRequest(EndReason.SHUTDOWN, Urgency.NOW)))
         for child in children:
@@ -133,13 +147,18 @@ class Supervisor:
             if self._thread is not None:
                 return
             become_subreaper()
-            self._closing = False
-            self._oom_kills = _oom_kills()
-            self._epoll = select.epoll()
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._epoll.register(self._wake, select.EPOLLIN)
-            self._thread = threading.Thread(target=self._loop, name="processes", daemon=True)
-            self._thread.start()
+            with contextlib.ExitStack() as opened:
+                epoll = opened.enter_context(select.epoll())
+                wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                opened.callback(os.close, wake)
+                epoll.register(wake, select.EPOLLIN)
+                self.ending = self._closing = False
+                self._oom_kills = _oom_kills()
+                self._epoll, self._wake = epoll, wake
+                thread = threading.Thread(target=self._loop, name="processes", daemon=True)
+                thread.start()
+                opened.pop_all()  # the thread closes them
+            self._thread = thread
 
     def _post(self, function: Callable[[], None]) -> None:
         self._inbox.append(function)

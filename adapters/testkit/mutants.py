@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant("category scripts run at each reconnect", "application/categories.py", "if known is None or known.texts != texts:", "if True:", (CATEGORIES,)),
     Mutant("a category that is not ready is registered", "application/categories.py", "self._verdicts.get(code)) is None or not verdict.why_not", "self._verdicts.get(code)) is None or True", (CATEGORIES,)),
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
-    Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
-    Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members():\n            return False\n", "", (PROCESSES,)),
+    Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members() or ():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
+    Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members() != []:\n            return False\n", "", (PROCESSES,)),
     Mutant("no escalation", "adapters/process/child.py", "            self._loop.at(self.command.grace, self._kill)\n", "", (PROCESSES,)),
     Mutant("every signal is a time-out", "adapters/process/child.py", "        if number:\n            return EndReason.SIGNAL", "        if number:\n            return EndReason.TIMEOUT", (PROCESSES,)),
     Mutant("memory without bounds", "adapters/process/output.py", "        while self._tail and self._tail_size - len(self._tail[0]) >= self._tail_limit:", "        while False:", (PROCESSES, "tests/unit/test_command_runner.py")),
@@ -93,6 +93,16 @@ MUTANTS = [
     Mutant("a stop after a kill asks politely", "adapters/process/child.py", "        if self._urgency is not None and request.urgency <= self._urgency:\n            return\n", "", (LADDER,)),
     Mutant("a lost connection ends the link", "application/link.py", "            self._receive(closing, handle)\n", "            self._receive(closing, handle)\n            if not self.up.is_set():\n                return\n", (LINK,)),
     Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (LINK,)),
+    Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
+    Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", ("tests/system/test_spawn_failures.py",)),
+    Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
+    Mutant("the guardian kills by number", "adapters/process/guardian.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
+    Mutant("the guardian does not look again", "adapters/process/guardian.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
+    Mutant("tasks inherit ignored signals", "adapters/process/guardian.py", "        start_clean()\n", "", ("tests/system/test_worker_on_websocket.py",)),
+    Mutant("SQLite checkpoints behind a commit", "adapters/journal/sqlite.py", "wal_autocheckpoint=0", "wal_autocheckpoint=4", ("tests/system/test_crashpoints.py",)),
+    Mutant("a half replaced journal is not finished", "adapters/journal/swap.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
+    Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
+    Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
 ]  # fmt: skip
 
 

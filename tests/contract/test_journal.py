@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -199,6 +200,28 @@ def test_dead_letters_move_to_the_new_file(tmp_path: Path) -> None:  # G8, G12
     assert journal._db is not None
     assert journal._db.execute("SELECT task_id, why FROM dead_letters").fetchall() == [("t1", "404")]
     journal.close()
+
+
+def test_a_replacement_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Path) -> None:  # G1
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(ENTRY)
+    first._write_whole()
+    (tmp_path / "journal.sqlite-wal").unlink()  # and then it was killed
+    second = SqliteJournal(path)
+    assert [entry.task_id for entry in second.entries()] == ["t1"]
+    assert sorted(file.name for file in tmp_path.iterdir() if "-" not in file.name) == ["journal.sqlite"]
+    second.close()
+    first.close()
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, mocker: MockerFixture) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"nonsense" * 1000)
+    mocker.patch.object(SqliteJournal, "_write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(JournalError, match="cannot be opened"):
+        SqliteJournal(path)
+    assert path.read_bytes() == b"nonsense" * 1000
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:  # G66

@@ -152,3 +152,13 @@ def test_an_unreadable_position_costs_a_repeat_and_not_the_log(tmp_path: Path) -
     second.open("t")
     assert second.peek("t", 100).data == b"text"
     second.close()
+
+
+def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Path) -> None:  # G7, G60
+    spool = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    (tmp_path / "logs" / "t.log").mkdir()
+    spool.open("t")
+    spool.write("t", b"one\n")
+    spool.finish("t")
+    assert spool.drained("t")
+    spool.close()

@@ -21,7 +21,7 @@ from adapters.testkit.canary import Sampler, files, leaks
 from adapters.testkit.dockerapi import FakeDocker
 from adapters.testkit.mail_peer import MailBox
 from adapters.testkit.peers_small import Served, answer, http_peer
-from adapters.testkit.program import Program
+from adapters.testkit.program import Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -163,7 +163,8 @@ def test_no_secret_is_written_or_shown_anywhere(server: SimulatedServer, tmp_pat
     with (
         FakeDocker(kept) as engine, http_peer(echo) as web, Served(Gossip) as redis, Sampler() as sampler,
         MailBox(tls) as mail,
-        Program(server, directory, {"API_AUTH_TOKEN": "", "TMPDIR": str(directory / "tmp")}, log={"level": "DEBUG"},
+        Program(server, directory, Start(environment={"API_AUTH_TOKEN": "", "TMPDIR": str(directory / "tmp")}),
+                log={"level": "DEBUG"},
                 server={"auth_token_file": str(key_file)}, runners={"ca_file": str(kept / "ca.pem")}) as program,
     ):  # fmt: skip
         fill(world, known, engine, {"web": web.port, "redis": redis.port, "mail": mail.port})

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import ROOT, Program
+from adapters.testkit.program import ROOT, Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -36,7 +36,7 @@ class OnTerminal(Program):
     def start(self) -> None:
         ours, theirs = os.openpty()
         plain = dict(self.environment, TERM="xterm")
-        self.process = subprocess.Popen(self.command, cwd=self.directory, env=plain, stderr=theirs)
+        self.process = subprocess.Popen(self.command_line, cwd=self.directory, env=plain, stderr=theirs)
         os.close(theirs)
         self.log.touch()
         self.reader = threading.Thread(target=self._read, args=(ours,))
@@ -109,13 +109,13 @@ def test_no_module_of_the_current_or_a_task_s_directory_is_imported(
     canary, home = tmp_path / "canary", tmp_path / "home"
     for directory in (tmp_path, home, tmp_path / "tasks" / "t"):
         plant(directory, canary, "adapters", "click")
-    with Program(server, tmp_path, {"HOME": str(home)}) as program:
+    with Program(server, tmp_path, Start(environment={"HOME": str(home)})) as program:
         command = {"command": "echo done", "metadata": {"working_dir": str(tmp_path / "tasks" / "t")}}
         tasks = [server.add_task(**command), server.add_task(category="git", args='{"url": "https://127.0.0.1:1/x"}')]
         server.offer(*tasks)
         for task in tasks:
             server.wait_for(task, *OVER)
-        program.crash()
+        program.crash_worker()
         assert program.end() == 0
     assert not canary.exists()
 

@@ -49,8 +49,8 @@ class Log:
 
 
 def shell(text: str, **fields: object) -> Command:
-    given = {"grace": 0.3, "environment": dict(os.environ)} | fields
-    return Command(["bash", "-c", text], None, **given)  # type: ignore[arg-type]
+    given = {"grace": 0.3, "cwd": None, "environment": dict(os.environ)} | fields
+    return Command(["bash", "-c", text], **given)  # type: ignore[arg-type]
 
 
 def run(processes: Supervisor, text: str, **fields: object) -> Exit:
@@ -201,13 +201,17 @@ def test_standard_input_is_what_was_given_or_nothing(processes: Supervisor) -> N
     assert run(processes, "cat").stdout == b""
 
 
-def test_the_child_starts_clean(processes: Supervisor) -> None:  # G33
-    ended = run(
-        processes, "ls -l /proc/self/fd | wc -l; grep -c 0000000000000000 /proc/self/status; ps -o pgid= $$; echo $$"
-    )
-    lines = ended.stdout.split()
-    assert int(lines[0]) <= 5  # total, 0, 1, 2 and ls's own directory
-    assert lines[2] == lines[3]
+def test_the_child_starts_clean(processes: Supervisor, tmp_path: Path) -> None:  # G33
+    with open("/dev/null") as spare:
+        os.set_inheritable(spare.fileno(), True)  # what some library may do
+        ended = run(processes, "ls -l /proc/self/fd | wc -l; readlink /proc/$$/fd/0; ps -o pgid= $$; echo $$; pwd",
+                    cwd=tmp_path)  # fmt: skip
+        status = processes.run(Command(["cat", "/proc/self/status"], None, dict(os.environ)), CancelToken())
+    descriptors, stdin, group, pid, directory = ended.stdout.split()
+    assert int(descriptors) == 5  # total, 0, 1, 2 and ls's own directory
+    assert (stdin, group, directory) == (b"/dev/null", pid, bytes(tmp_path))
+    fields = dict(line.split(b":\t", 1) for line in status.stdout.splitlines())
+    assert {int(fields[name], 16) for name in (b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd")} == {0}  # SIGPIPE too
 
 
 def test_orphans_are_reaped(processes: Supervisor) -> None:  # G24

@@ -20,7 +20,7 @@ import pytest
 
 from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import ROOT, Program
+from adapters.testkit.program import ROOT, Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -106,7 +106,7 @@ def program(directory: Path) -> Iterator[Program]:
         )
     with (
         SimulatedServer() as server,
-        Program(server, directory, {"PYTHONPATH": PATH, "HOME": str(directory)}, python, NOBODY) as made,
+        Program(server, directory, Start((), {"PYTHONPATH": PATH, "HOME": str(directory)}, python, NOBODY)) as made,
     ):
         yield made
 
@@ -142,7 +142,7 @@ def test_the_trees_of_tasks_are_ended_all_the_same(program: Program, ending: str
     for shape, task in tasks.items():
         until(lambda: "READY" in server.log(task), shape)  # noqa: B023
     if ending == "worker SIGKILL":
-        program.crash()
+        program.crash_worker()
     else:
         for task in tasks.values():
             server.stop_task(task, force=ending == "kill")
