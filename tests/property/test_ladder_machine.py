@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from adapters.process import child as child_module
-from adapters.process.child import ROUND, SWEEP_GRACE, UNKILLABLE, Child
+from adapters.process.child import LONG_ROUND, ROUND, SWEEP_GRACE, UNKILLABLE, Child
 from adapters.process.ports import Command
 from adapters.process.tree import Proc
 from application.execution import stamp
@@ -66,6 +66,7 @@ class Kernel:
         self.time = 50.0
         self.log: list[tuple[float, int, int]] = []  # when, which signal, to whom
         self.ends = 0
+        self.ending = False  # the supervisor is being closed
         self.reaped = False
         self.leader = Process(LEADER, manner)
         self.all = [self.leader]
@@ -170,7 +171,7 @@ class LadderMachine(RuleBasedStateMachine):
         for patch in self.patches:
             patch.start()
         spawned = SimpleNamespace(
-            process=SimpleNamespace(pid=LEADER, wait=kernel.reap), pidfd=7, out=8, err=9, mark=b""
+            process=SimpleNamespace(pid=LEADER, wait=kernel.reap), pidfd=7, out=8, err=9, mark=b"", start=1
         )
         self.child = Child(Command(["x"], None, {}, grace=GRACE), cast(Any, spawned), cast(Any, kernel))
         self.token = CancelToken()  # of the application
@@ -193,6 +194,10 @@ class LadderMachine(RuleBasedStateMachine):
         try:
             self.request(REQUESTS[1])
             self.run(GRACE + UNKILLABLE + 1.0)
+            if self.kernel.living():
+                assert not self.child.done.is_set(), "G31 it ended while a process of it lives"
+                self.kernel.ending = True
+                self.run(LONG_ROUND + ROUND)
             assert self.child.done.is_set(), "it never ends"
             self.what_holds()
         finally:
