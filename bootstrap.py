@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from adapters.config.load import Loaded
     from adapters.journal.statedir import PauseMark
     from adapters.observability.redact import Redactor
+    from adapters.process.cgroups import Cgroups
     from adapters.process.guardian import GuardianLink
     from adapters.process.ports import Processes
     from adapters.runners.container import Leftovers, Owner
@@ -283,7 +284,8 @@ def assemble(
     stack.callback(outside.close)
     runtime, metrics = outside.runtime, outside.metrics
     observer = Observers(journal, guardian)
-    processes = Supervisor(observer, owner_of(state_dir))
+    groups = make_cgroups(execution.cgroup, owner_of(state_dir))
+    processes = Supervisor(observer, owner_of(state_dir), groups)
     stack.callback(processes.close)
     owner = Owner(identity_id, state_dir / "engines")
     registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner)
@@ -314,6 +316,22 @@ def assemble(
     runs = Execution(runtime, registry, contexts, execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
     return Assembled(worker, problems, state_dir, leftovers)
+
+
+def make_cgroups(setting: str, owner: str) -> Cgroups | None:
+    """Control groups where they can be had, those of former lives ended; says which way processes are found."""
+    import logging
+
+    from adapters.process.cgroups import Cgroups, find_parent
+
+    parent = find_parent(setting)
+    where = f"control groups in {parent}, " if parent is not None else ""
+    logging.getLogger("worker").info("the processes of tasks are found by %stheir tree and their mark", where)
+    if parent is None:
+        return None
+    groups = Cgroups(parent, owner)
+    groups.sweep()
+    return groups
 
 
 class Observers:

@@ -7,9 +7,12 @@ last. ``systemd`` delegates a group to a service with ``Delegate=yes``; another 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,53 +28,82 @@ class Cgroup:
     """The group of one run. Any thread; a group that is gone is empty."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def add(self, pid: int) -> None:
-        """Put a process into the group; what it starts from now on is born in it."""
-        with contextlib.suppress(OSError):  # gone already, or forbidden: the other ways find it
-            (self._path / "cgroup.procs").write_text(str(pid))
+        self.path = path
 
     def pids(self) -> list[int]:
-        """The processes in the group and in groups that these made below it, dead ones not counted."""
+        """The processes in the group and in groups that these made below it, dead ones not counted.
+
+        Raises OSError where they cannot be seen now.
+        """
         found: list[int] = []
         for directory in self._tree():
-            with contextlib.suppress(OSError):
+            try:
                 found += [int(line) for line in (directory / "cgroup.procs").read_text().split()]
+            except OSError as error:
+                _unless_gone(error)
         return found
 
     def kill(self) -> None:
         """KILL all of it at once; nothing can be born meanwhile."""
         with contextlib.suppress(OSError):
-            (self._path / "cgroup.kill").write_text("1")
+            (self.path / "cgroup.kill").write_text("1")
 
     def remove(self) -> bool:
-        """Remove the empty group; False if it is not empty yet."""
-        try:
-            for directory in reversed(list(self._tree())):
-                directory.rmdir()
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return True
+        """Remove the empty group; False if something is in it. Threads that are just dying get some milliseconds."""
+        for _ in range(20):
+            try:
+                for directory in reversed(list(self._tree())):
+                    directory.rmdir()
+            except FileNotFoundError:
+                return True
+            except OSError:
+                time.sleep(0.001)
+            else:
+                return True
+        return False
 
     def _tree(self) -> Iterator[Path]:
-        yield self._path
-        for directory, names, _ in os.walk(self._path):
+        yield self.path
+        for directory, names, _ in os.walk(self.path, onerror=_unless_gone):
             yield from (Path(directory, name) for name in names)
 
 
+def _unless_gone(error: OSError) -> None:
+    if error.errno not in (errno.ENOENT, errno.ENODEV):
+        raise error
+
+
 class Cgroups:
-    """Groups below one parent, those of one owner. ``sweep`` before the first ``make``."""
+    """Groups below one parent, those of one owner. ``sweep`` before the first ``birth``."""
 
     def __init__(self, parent: Path, owner: str) -> None:
+        """Raises OSError where this process's own group cannot be told."""
         self._parent = parent
         self._prefix = f"{PREFIX}{owner}."
+        self._home = _own_group()
+        self._one_at_a_time = threading.Lock()
 
-    def make(self, name: str) -> Cgroup | None:
-        """A new group; None where the system has no room for it."""
-        path = self._parent / f"{self._prefix}{name}"
+    @contextlib.contextmanager
+    def birth(self) -> Iterator[Cgroup | None]:
+        """What this process starts within the block is born in a new group; None where there is no room for one.
+
+        A child that is put into its group after its start may have started others before. So this process itself steps
+        into the group and back; two births at a time would mix. Any thread; blocks for a start.
+        """
+        with self._one_at_a_time:
+            group = self._make()
+            inside = group is not None and _enter(group.path)
+            try:
+                yield group if inside else None
+            finally:
+                if group is not None and inside and not (self._home and _enter(self._home)):
+                    # Staying would be the end of the worker with that of the task.
+                    raise RuntimeError(f"this process cannot leave the control group {group.path}")
+                if group is not None and not group.pids():
+                    group.remove()  # nothing was started
+
+    def _make(self) -> Cgroup | None:
+        path = self._parent / f"{self._prefix}{uuid.uuid4().hex}"
         try:
             path.mkdir()
         except OSError as error:
@@ -127,6 +159,15 @@ def _is_delegated(group: Path) -> bool:
         with contextlib.suppress(OSError):
             return os.getxattr(group, attribute) == b"1"
     return os.geteuid() != 0
+
+
+def _enter(group: Path) -> bool:
+    try:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError as error:
+        log.warning("the control group %s cannot be entered: %s", group, error.strerror)
+        return False
+    return True
 
 
 def _works(parent: Path) -> bool:

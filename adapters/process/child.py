@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adapters.process import tree
+from adapters.process.cgroups import Cgroup
 from adapters.process.output import HeadTail, Lines
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import Spawned
@@ -46,8 +47,10 @@ class Loop(Protocol):
 class Child:
     """Made on the task's thread, then touched by the supervisor's thread only, but for ``done`` and ``exit``."""
 
-    def __init__(self, command: Command, spawned: Spawned, loop: Loop) -> None:
+    def __init__(self, command: Command, spawned: Spawned, loop: Loop, group: Cgroup | None = None) -> None:
+        """``group`` is the control group that the process was put into, where there are such."""
         self.command = command
+        self._group = group
         self.spawned = spawned
         self.pid = spawned.process.pid
         self.started = time.monotonic()
@@ -122,6 +125,10 @@ class Child:
             self._signal(signal.SIGTERM, signal.SIGCONT)
             self._loop.at(self.command.grace, self._kill)
 
+    def holds(self, pid: int) -> bool:
+        """True if the process is in the control group of this run. Raises OSError where that cannot be seen now."""
+        return self._group is not None and pid in self._group.pids()
+
     def _members(self) -> list[tree.Proc] | None:
         """Everything of this run that is alive, but the leader; None where that cannot be seen now (G60)."""
         try:
@@ -131,6 +138,9 @@ class Child:
 
     def _look_for_members(self) -> list[tree.Proc]:
         found = {proc.pid: proc for proc in tree.below(self.pid)}
+        for pid in self._group.pids() if self._group is not None else ():
+            if pid != self.pid and (proc := tree.look(pid)) is not None and not proc.dead:
+                found[pid] = proc
         for stray in self._loop.strays(self):
             if not stray.dead:
                 found[stray.pid] = stray
@@ -160,6 +170,8 @@ class Child:
         """
         if self.done.is_set():
             return
+        if self._group is not None:
+            self._group.kill()
         self._signal(signal.SIGKILL)
         if self._ended is not None and self._finish_if_alone():
             return
@@ -224,6 +236,8 @@ class Child:
         os.close(self.spawned.pidfd)
         if self._ended is not None:
             self.spawned.process.wait()
+        if self._group is not None:
+            self._group.remove()
         self.exit = self._describe(unkillable)
         self._loop.finished(self)
         self.done.set()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adapters.process import tree
+from adapters.process.cgroups import Cgroups
 from adapters.process.child import Child
 from adapters.process.guardian import become_subreaper, boottime
 from adapters.process.ports import Command, Exit
@@ -39,10 +40,14 @@ class Observer(Protocol):
 class Supervisor:
     """The contract of ``Processes``. The thread starts with the first command and ends with ``close``."""
 
-    def __init__(self, observer: Observer | None = None, owner: str = "") -> None:
-        """``owner`` names the worker in the mark of its processes; a later life finds them by it."""
+    def __init__(self, observer: Observer | None = None, owner: str = "", groups: Cgroups | None = None) -> None:
+        """``owner`` names the worker in the mark of its processes; a later life finds them by it.
+
+        Each command gets a control group of its own where ``groups`` are given.
+        """
         self._observer = observer
         self._owner = owner
+        self._groups = groups
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
         self._inbox: deque[Callable[[], None]] = deque()
@@ -104,10 +109,11 @@ class Supervisor:
                 # A process younger than this may be a leader that is not in the table yet, and no stray.
                 self._starting[number] = int(boottime() * TICKS) - 1
             try:
-                spawned = spawn(command, self._owner)
+                with self._groups.birth() if self._groups is not None else contextlib.nullcontext() as group:
+                    spawned = spawn(command, self._owner)
                 if isinstance(spawned, Exit):
                     return spawned
-                child = Child(command, spawned, self)
+                child = Child(command, spawned, self, group)
                 with self._guard:
                     self._children[child.pid] = child
                 return child, spawned
@@ -268,7 +274,10 @@ class Supervisor:
         if proc.group == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
             return True
         others = self._others(child)
-        if any(proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) for other in others):
+        if any(
+            proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
+            for other in others
+        ):
             return False
         return self._only_mine(proc, child)
 

@@ -64,6 +64,7 @@ MUTANTS = [
     Mutant("a boundary on the opening separator", "adapters/wire/framing.py", "    return [framed[at : at + limit] for at in range(0, len(framed), limit)]", "    return [framed[:17], framed[17:]]", ("tests/unit/test_wire_framing.py",)),
     Mutant("category scripts run at each reconnect", "application/categories.py", "if known is None or known.texts != texts:", "if True:", (CATEGORIES,)),
     Mutant("a category that is not ready is registered", "application/categories.py", "self._verdicts.get(code)) is None or not verdict.why_not", "self._verdicts.get(code)) is None or True", (CATEGORIES,)),
+    Mutant("nobody looks into the control group", "adapters/process/child.py", "for pid in self._group.pids() if self._group is not None else ():", "for pid in ():", ("tests/system/test_cgroups.py",)),
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
     Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members() or ():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
     Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members() != []:\n            return False\n", "", (PROCESSES,)),
