@@ -8,13 +8,14 @@ commit, because there it takes a failed sync for a success.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -201,15 +202,9 @@ class SqliteJournal:
     def _salvage(self, error: Exception) -> None:
         """Keep what can be read of a damaged file, put the file aside, begin a new one."""
         kept: dict[str, Entry] = {}
-        try:
-            db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
-            try:
-                for task_id, text in db.execute("SELECT task_id, entry FROM entries"):
-                    kept[task_id] = decode_entry(text)
-            finally:
-                db.close()
-        except (sqlite3.Error, ValueError, TypeError, KeyError):
-            pass
+        for task_id, text in self._old_rows("SELECT task_id, entry FROM entries"):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                kept[str(task_id)] = decode_entry(str(text))
         self._mirror = kept
         with self._db_guard:
             self._write_whole()  # first: on a full disk this fails, and nothing was touched
@@ -221,6 +216,14 @@ class SqliteJournal:
                     os.replace(part, aside.with_name(aside.name + suffix))
             self._install()
             self._open()
+
+    def _old_rows(self, query: str) -> Iterator[tuple[object, ...]]:
+        """What can be read of the file that is in place."""
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as db,
+        ):
+            yield from db.execute(query)
 
     def _rebuild(self) -> None:
         """Write all that memory holds into a new file and put it in place. Caller holds the database."""
@@ -244,6 +247,8 @@ class SqliteJournal:
                 db.execute("BEGIN IMMEDIATE")
                 rows = [(task_id, encode_entry(entry)) for task_id, entry in self._mirror.items()]
                 db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+                letters = self._old_rows("SELECT task_id, entry, why, buried_at FROM dead_letters")
+                db.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", list(letters))
         finally:
             db.close()
         os.replace(fresh, self._whole)

@@ -153,6 +153,17 @@ def test_after_a_failed_sync_the_next_write_goes_to_a_new_file(tmp_path: Path) -
     again.close()
 
 
+def test_dead_letters_move_to_the_new_file_too(tmp_path: Path) -> None:  # G8, G12
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    journal.accept(ENTRY)
+    journal.bury("t1", "404")
+    journal._distrust()
+    journal.accept(Entry("t2", "accepted"))
+    assert journal._db is not None
+    assert journal._db.execute("SELECT task_id, why FROM dead_letters").fetchall() == [("t1", "404")]
+    journal.close()
+
+
 def test_a_replacement_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Path) -> None:  # G1
     path = tmp_path / "journal.sqlite"
     first = SqliteJournal(path)
