@@ -43,7 +43,7 @@ def finish_swap(path: Path) -> None:
 def dead_letters(path: Path) -> Iterator[tuple[object, ...]]:
     """What people may still want to read; a damaged or missing file costs letters only."""
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             yield from db.execute("SELECT * FROM dead_letters")
         finally:

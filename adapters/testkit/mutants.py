@@ -95,7 +95,7 @@ MUTANTS = [
     Mutant("a lost connection ends the link", "application/link.py", "            self._receive(closing, handle)\n", "            self._receive(closing, handle)\n            if not self.up.is_set():\n                return\n", (LINK,)),
     Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (LINK,)),
     Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
-    Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", ("tests/system/test_spawn_failures.py",)),
+    Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", (PROCESSES,)),
     Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
     Mutant("the guardian kills by number", "adapters/process/guardian.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
     Mutant("the guardian does not look again", "adapters/process/guardian.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from adapters.process.ports import Command, Exit
 from adapters.process.supervisor import Supervisor
@@ -212,6 +214,20 @@ def test_the_child_starts_clean(processes: Supervisor, tmp_path: Path) -> None: 
     assert (stdin, group, directory) == (b"/dev/null", pid, bytes(tmp_path))
     fields = dict(line.split(b":\t", 1) for line in status.stdout.splitlines())
     assert {int(fields[name], 16) for name in (b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd")} == {0}  # SIGPIPE too
+
+
+def test_what_cannot_be_seen_is_not_taken_for_gone(processes: Supervisor, mocker: MockerFixture) -> None:  # G60
+    mark, look = str(uuid.uuid4().int)[:12], os.listdir
+    refusals = iter([OSError(errno.EMFILE, os.strerror(errno.EMFILE))] * 3)
+
+    def few_descriptors(path: str = ".") -> list[str]:
+        for refusal in refusals:
+            raise refusal
+        return look(path)
+
+    mocker.patch.object(os, "listdir", few_descriptors)
+    ended = run(processes, f"( setsid sleep 1000.{mark} >/dev/null 2>&1 & ); exit 7")
+    assert (ended.exit_code, trees.alive(mark)) == (7, [])
 
 
 def test_orphans_are_reaped(processes: Supervisor) -> None:  # G24
