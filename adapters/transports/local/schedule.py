@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from adapters.transports.local.cron import Cron
 from adapters.wire.messages import decode_metadata
@@ -39,7 +40,8 @@ class Job:
     metadata: Metadata = field(default_factory=Metadata)
     overlap: Literal["skip", "queue", "replace"] = "skip"
     catch_up: Literal["skip", "once"] = "skip"
-    text: str = ""  # the entry as JSON: a change of it is a new job
+    save_log: bool = True
+    when: str = ""  # its time and zone as they stand in the file: with others, its moments are others
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,15 @@ def parse(entry: Any) -> Job | None:
     metadata = decode_metadata(entry.get("metadata"))
     if metadata.problem:
         raise ConfigError(metadata.problem)
+    if entry.get("category", "command") in ("command", "default") and not entry.get("command", "").strip():
+        raise ConfigError("command is missing")
     args = entry.get("args", "")
-    plain = ("name", "category", "command", "timeout", "max_retry", "retry_delay", "overlap", "catch_up")
+    plain = ("name", "category", "command", "timeout", "max_retry", "retry_delay", "overlap", "catch_up", "save_log")
     return Job(
         cron=Cron(entry["time"], _zone(entry.get("timezone", ""))),
         args=args if isinstance(args, str) else json.dumps(args, ensure_ascii=False),
         metadata=metadata,
-        text=json.dumps(entry, sort_keys=True),
+        when=f"{entry['time']} {entry.get('timezone', '')}",
         **{key: entry[key] for key in plain if key in entry},
     )
 
@@ -118,7 +122,10 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _local_zone() -> str:
-    """The name of the machine's zone, as far as it tells; UTC otherwise."""
+    """The name of the machine's zone, as far as it tells (TZ first, as for any program); UTC otherwise."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named and named in available_timezones():
+        return named
     try:
         target = str(Path("/etc/localtime").resolve())
     except OSError:
