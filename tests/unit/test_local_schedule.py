@@ -462,6 +462,35 @@ def test_the_logs_of_the_history_are_bounded_in_bytes(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_moment_that_cannot_be_stored_is_planned_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make(job(), job(name="k"))
+    add, failing = local.store.add, [True]
+
+    def full(run: Run) -> None:
+        if run.job == "k" and failing:
+            failing.clear()
+            raise JournalError("the disk is full")
+        add(run)
+
+    monkeypatch.setattr(local.store, "add", full)
+    with pytest.raises(ConnectionLost, match="disk is full"):
+        local.after(10.5)
+    assert local.store.live() == []
+    assert [name.split("-")[0] for name in local.names(0.1)] == ["j", "k"]
+
+
+def test_a_schedule_that_could_not_be_taken_in_is_taken_in_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make()
+    see = local.store.see
+    monkeypatch.setattr(local.store, "see", lambda *_: (_ for _ in ()).throw(JournalError("the disk is full")))
+    local.write(job())
+    with pytest.raises(ConnectionLost):
+        local.after(1)
+    monkeypatch.setattr(local.store, "see", see)
+    local.after(1)
+    assert len(local.names(10)) == 1
+
+
 def test_a_clock_that_goes_back_runs_nothing_again() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     cron = Cron("* * * * *", ZoneInfo("UTC"))

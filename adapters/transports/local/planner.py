@@ -53,24 +53,29 @@ class Planner:
             return
         if state == self._state:
             return
-        self._state = state
         try:
             schedule = read(self._path)
         except ConfigError as error:
+            self._state = state
             kept = f"; the former {len(self.jobs)} jobs stay in force" if self.jobs else ""
             self._complain(f"{error}{kept}")
             return
         self._complaint = ""
-        self._take(schedule, now)
+        with self._store.together():
+            self._take(schedule, now)
+        self._state = state
 
     def due(self, now: datetime) -> list[Run]:
         """Plan what is due, store it, and return the runs of ``replace`` jobs that have to make room."""
+        ready = [(job, at) for job in self.jobs.values() if (at := self._next.get(job.name)) is not None and at <= now]
+        if not ready:
+            return []
         replaced: list[Run] = []
-        for job in self.jobs.values():
-            planned = self._next.get(job.name)
-            if planned is not None and planned <= now:
+        with self._store.together():
+            for job, planned in ready:
                 replaced += self._plan(job, planned, now)
-                self._next[job.name] = job.cron.after(now)
+        # Only now: what could not be stored is planned again.
+        self._next |= {job.name: job.cron.after(now) for job, _ in ready}
         return replaced
 
     def wait(self, now: datetime) -> float:
@@ -91,14 +96,11 @@ class Planner:
 
     def ready(self, now: datetime) -> list[Run]:
         """Pending runs that may start now: of one job one at a time, and a retry not before its pause is over."""
-        live = self._due(now)
+        live = _due(self._store.live(), now)
         first: dict[str, Run] = {}
         for run in sorted(live, key=lambda it: (it.status != "running", it.planned)):
             first.setdefault(run.job, run)
         return [run for run in live if run.status == "pending" and first[run.job] is run]
-
-    def _due(self, now: datetime) -> list[Run]:
-        return [run for run in self._store.live() if run.status == "running" or run.planned <= now.timestamp()]
 
     def _take(self, schedule: Schedule, now: datetime) -> None:
         jobs, problems = self._own(schedule.jobs)
@@ -170,7 +172,7 @@ class Planner:
     def _add(self, job: Job, planned: datetime, now: datetime) -> list[Run]:
         # A clock that is set back shows an hour twice: its second time needs names of its own.
         name = f"{job.name}-{planned:%Y%m%d-%H%M%S}{planned.strftime('%z') if planned.fold else ''}"
-        before = [run for run in self._due(now) if run.job == job.name]
+        before = _due(self._store.live(job.name), now)
         waiting = [run for run in before if run.status == "pending"]
         if before and (job.overlap == "skip" or (job.overlap == "queue" and waiting)):
             what = "still waits to be started" if waiting else "is not over"
@@ -188,6 +190,11 @@ class Planner:
         if text != self._complaint:
             self._complaint = text
             log.error("%s", text)
+
+
+def _due(runs: list[Run], now: datetime) -> list[Run]:
+    """Without those that wait for the moment of their retry."""
+    return [run for run in runs if run.status == "running" or run.planned <= now.timestamp()]
 
 
 def _label(run: Run) -> dict[str, str]:

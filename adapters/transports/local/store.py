@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS runs (
   error TEXT NOT NULL DEFAULT '', started REAL, ended REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS runs_by_name ON runs (name);
 CREATE INDEX IF NOT EXISTS runs_by_state ON runs (status, planned);
+CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job, status);
 CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, bytes INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS logs_by_run ON logs (run, bytes);
@@ -49,7 +51,7 @@ class Store:
     def __init__(self, path: Path, logs: int = LOGS) -> None:
         """``logs`` bytes of the runs' logs are kept, all together."""
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._path = path
         self._logs = logs
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -72,9 +74,26 @@ class Store:
         rows = self._do(f"SELECT {FIELDS} FROM runs WHERE id = ?", (run_id,))  # noqa: S608 - constant columns
         return Run(*rows[0]) if rows else None
 
-    def live(self) -> list[Run]:
-        rows = self._do(f"SELECT {FIELDS} FROM runs WHERE status IN ('pending', 'running') ORDER BY planned")  # noqa: S608
+    def live(self, job: str = "") -> list[Run]:
+        """Runs that are not over, of one job or of all."""
+        which, values = ("AND job = ?", (job,)) if job else ("", ())
+        rows = self._do(
+            f"SELECT {FIELDS} FROM runs WHERE status IN ('pending', 'running') {which} ORDER BY planned",  # noqa: S608
+            values,
+        )
         return [Run(*row) for row in rows]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes of the block or, where it raises, none. Many jobs due at once cost one write to the disk."""
+        with self._guard:
+            self._do("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._do("COMMIT")
+            except BaseException:
+                self._do("ROLLBACK")
+                raise
 
     def recent(self, limit: int) -> list[Run]:
         rows = self._do(f"SELECT {FIELDS} FROM runs ORDER BY planned DESC LIMIT ?", (limit,))  # noqa: S608
