@@ -2,7 +2,8 @@
 
 Standard library only and few imports: what can fail here fails for every task. It is a child subreaper, so whatever a
 dead worker's tasks leave behind becomes its child and is killed. It holds each task's lease deadline; when the worker
-is frozen or hangs past one, the task's tree is killed all the same (G15). It forwards signals, and reaps as process 1.
+is frozen or hangs past one, the task's tree is killed all the same (G15). It passes on the wish to end, and reaps as
+process 1.
 
 Messages from the worker are JSON datagrams on a socket pair: {"hello": {...}}, {"beat": 1},
 {"start": [task, pid, start time]}, {"gone": task}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 
 MARK = b"CRONJOB_WORKER_RUN="
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
@@ -76,8 +78,10 @@ class Guardian:
         become_subreaper()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-            signal.signal(number, lambda n, _: self._signals.append(n))
+        # SIGUSR1 and 2 mean nothing here: what they would do by default is to end the program.
+        for number in (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, lambda n, _: self._signals.append(n))
         self._selector.register(wake_read, selectors.EVENT_READ)
         failures = 0
         while True:
@@ -163,14 +167,12 @@ class Guardian:
         assert self._worker is not None
         signals, self._signals = self._signals, []
         for number in signals:
-            if number == signal.SIGCHLD:
+            if number not in ENDING:
                 continue
-            ending = number in (signal.SIGTERM, signal.SIGINT)
-            if ending:
-                self._asked += 1
-                self._asked_at = self._asked_at or boottime()
+            self._asked += 1
+            self._asked_at = self._asked_at or boottime()
             with contextlib.suppress(ProcessLookupError):
-                self._worker.send_signal(signal.SIGTERM if ending else number)
+                self._worker.send_signal(signal.SIGTERM)
 
     def _check_leases(self) -> None:
         now = boottime()
@@ -248,7 +250,7 @@ class Guardian:
             self._selector.select(left)
             self._drain(wake)
             self._reap()
-            if any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals):
+            if any(number in ENDING for number in self._signals):
                 return False
             self._signals.clear()
         return True

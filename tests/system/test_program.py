@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -134,7 +135,7 @@ def seen_task(lines: list[dict[str, str]]) -> str:
     return next(line["task"] for line in lines if "tock-23" in line["message"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: int) -> None:
     (tmp_path / "schedule.json").write_text(
         json.dumps({"jobs": [{"name": "tick", "time": "* * * * * *", "command": "echo tock-$((20+3))"}]})
@@ -147,6 +148,7 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
     while not any("tock-23" in line["message"] for line in seen):
         assert time.monotonic() < deadline
         seen.append(json.loads(process.stderr.readline()))
+    process.send_signal(signal.SIGUSR1)  # means nothing, and so does nothing
     process.send_signal(number)
     seen += [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
     assert process.returncode == 0
@@ -157,6 +159,41 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
         "ended",
     ]
     assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "state").rglob("*")} == {"0o0"}  # G66
+
+
+def test_a_hangup_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    (tmp_path / "schedule.json").write_text('{"jobs": []}')
+    process = subprocess.Popen(
+        ["nohup", *PROGRAM], cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for _ in range(2):  # the second time it has read the file again, after the hangup
+        while "0 jobs are scheduled" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.send_signal(signal.SIGHUP)
+        (tmp_path / "schedule.json").write_text('{"jobs": [ ]}')
+    process.send_signal(signal.SIGTERM)
+    assert "ended" in process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+
+
+def test_a_server_that_never_answers_does_not_hold_the_end(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        url = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        process = subprocess.Popen(
+            PROGRAM, cwd=tmp_path, env=environment(API_SERVER_URL=url, API_AUTH_TOKEN="t0ken-value"),
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        peer, _ = hole.accept()
+        with peer:
+            peer.settimeout(20)
+            assert peer.recv(1)  # its first request waits for an answer
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=20)[1]
+    assert (process.returncode, "did not end" in errors) == (0, False), errors
 
 
 def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G63a

@@ -140,6 +140,9 @@ class LocalServer:
 
     # -- Coordination --------------------------------------------------------------------------------------------------
 
+    def abandon(self) -> None:
+        """No call ever waits for somebody else."""
+
     def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
         with self._guard:
             if self._holder(key):
