@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+import bootstrap
+from adapters.cli.commands import EXAMPLES
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
@@ -112,6 +116,38 @@ def test_help_version_runners_and_completion(tmp_path: Path) -> None:
     assert {"command", "default"} <= set(run("runners", cwd=tmp_path).stdout.split())
     assert "cronjob-worker" in run("completion", "bash", cwd=tmp_path).stdout
     assert run("no-such-command", cwd=tmp_path).returncode == 2
+
+
+COMMANDS = ["", "run", "exec", "runners", "pause", "resume", "config show", "config check", "completion"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap.main([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(
+        r"^ +python bootstrap\.py" if command != "completion" else r"eval \"\$\(cronjob-worker", text, re.M
+    )
+
+
+def test_the_examples_of_exec_that_need_no_network_run(tmp_path: Path) -> None:
+    examples = [shlex.split(line) for line in EXAMPLES["exec"] if "://" not in line and "sleep" not in line]
+    assert [run(*words, cwd=tmp_path).returncode for words in examples] == [0, 0]
+
+
+def test_a_check_of_the_settings_checks_the_schedule_too(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    jobs = [{"name": "a", "time": "0 3 * * *", "command": "x"}]
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": jobs}))
+    assert run("config", "check", cwd=tmp_path).returncode == 0
+    jobs += [{"name": "b", "time": "0 3 * * *", "category": "comand"}, {"name": "c", "time": "soon", "command": "x"}]
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": jobs}))
+    done = run("config", "check", cwd=tmp_path)
+    assert done.returncode == 78
+    assert "job 'b': category 'comand'" in done.stderr
+    assert "job 'c': time 'soon'" in done.stderr
+    joined = run("config", "check", cwd=tmp_path, API_SERVER_URL="https://x", API_AUTH_TOKEN="t0ken-value")
+    assert joined.returncode == 0  # then nobody reads the schedule
 
 
 def test_settings_are_shown_with_their_sources_and_without_secrets(tmp_path: Path) -> None:

@@ -384,6 +384,19 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
     assert call(answering(200, GOOD)) == {"a": 1}
 
 
+def test_a_proxy_that_refuses_is_quoted() -> None:
+    def script(peer: PeerConnection) -> None:
+        peer.read_head()
+        peer.answer(407)
+
+    with ScriptedPeer(script) as proxy:
+        address = ProxyAddress.parse(f"http://user:wr0ng@127.0.0.1:{proxy.port}")
+        client = ApiClient(ApiAddress.parse("https://api.example.test"), lambda: KEY, proxy=address)
+        with pytest.raises(Unavailable, match="the proxy answered 407 to CONNECT"):
+            client.get("/x/")
+        client.close()
+
+
 def test_a_configured_proxy_is_used_with_its_password() -> None:
     heads = []
 

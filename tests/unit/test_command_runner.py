@@ -92,7 +92,7 @@ def test_the_task_s_environment_wins_and_the_token_is_not_in_it(processes: Super
     lines = runner.execute(ExecutionContext(environment={"A": "2", "B": "3"})).output.splitlines()
     assert {"A=2", "B=3"} <= set(lines)
     assert not any("hunter2" in line or line.startswith("API_KEY") for line in lines)
-    assert child_environment({"X": "1"}, {}, ("",)) == {"X": "1"}
+    assert child_environment({"X": "1", "CRONJOB_CREDENTIAL_DB": "{}"}, {}, ("",)) == {"X": "1"}
 
 
 def test_a_second_execute_is_refused(processes: Supervisor) -> None:

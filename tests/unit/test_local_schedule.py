@@ -17,7 +17,7 @@ from adapters.config.credentials import LocalCredentials
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.transports.local.cron import Cron
 from adapters.transports.local.planner import Planner
-from adapters.transports.local.schedule import parse, read
+from adapters.transports.local.schedule import KEYS, parse, read
 from adapters.transports.local.server import LocalServer
 from adapters.transports.local.store import Run, Store
 from application.ports import Identity, Report
@@ -149,6 +149,14 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(caplog.handler)
+
+
+def test_the_guide_to_the_schedule_is_right_and_names_every_key(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "schedule.md").read_text()
+    (tmp_path / "schedule.json").write_text(text.split("```json")[1].split("```")[0])
+    schedule = read(tmp_path / "schedule.json")
+    assert (list(schedule.jobs), schedule.problems) == (["backup", "health"], ())
+    assert {key for key in KEYS if f"| `{key}` |" not in text} == set()
 
 
 # -- planning, in virtual time -----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import uuid
 from collections.abc import Mapping
@@ -54,7 +53,7 @@ class Planner:
         if state == self._state:
             return
         try:
-            schedule = read(self._path)
+            schedule = read(self._path, self._identity)
         except ConfigError as error:
             self._state = state
             kept = f"; the former {len(self.jobs)} jobs stay in force" if self.jobs else ""
@@ -103,36 +102,20 @@ class Planner:
         return [run for run in live if run.status == "pending" and first[run.job] is run]
 
     def _take(self, schedule: Schedule, now: datetime) -> None:
-        jobs, problems = self._own(schedule.jobs)
-        for problem in (*schedule.problems, *problems):
+        for problem in schedule.problems:
             log.error("%s", problem)
-        for name, job in jobs.items():
+        for name, job in schedule.jobs.items():
             known = self.jobs.get(name)
             if known is None:
                 self._next[name] = self._first(job, now)
             elif known.when != job.when:  # its new moments count from now on, none of them was missed
                 self._store.see(name, now.timestamp())
                 self._next[name] = job.cron.after(now)
-        for name in set(self._next) - set(jobs):
+        for name in set(self._next) - set(schedule.jobs):
             del self._next[name]
-        self.jobs = jobs
+        self.jobs = schedule.jobs
         self._drop_stale(now)
         log.info("%d jobs are scheduled from %s", len(self.jobs), self._path)
-
-    def _own(self, jobs: Mapping[str, Job]) -> tuple[dict[str, Job], list[str]]:
-        """The jobs that this worker takes, and what is wrong with others. Those for other workers are no mistake."""
-        who = self._identity
-        if who is None:
-            return dict(jobs), []
-        own, problems = {}, []
-        for name, job in jobs.items():
-            if job.category not in who.tasks:
-                near = difflib.get_close_matches(job.category, who.tasks, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                problems.append(f"{self._path}: job {name!r}: category {job.category!r} is not in worker.tasks{hint}")
-            elif not job.metadata.worker_select or {who.id, who.name} & set(job.metadata.worker_select):
-                own[name] = job
-        return own, problems
 
     def _drop_stale(self, now: datetime) -> None:
         """End runs that wait for nothing: those of jobs that are gone, and those that a former life left too long."""

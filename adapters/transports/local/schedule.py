@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from adapters.transports.local.cron import Cron
 from adapters.wire.messages import decode_metadata
+from application.ports import Identity
 from domain.errors import ConfigError
 from domain.task import Metadata
 
@@ -50,8 +51,11 @@ class Schedule:
     problems: tuple[str, ...]
 
 
-def read(path: Path) -> Schedule:
-    """Read the file. Raises ConfigError where it cannot be read as a whole; ``problems`` tells of single jobs."""
+def read(path: Path, who: Identity | None = None) -> Schedule:
+    """Read the file. Raises ConfigError where it cannot be read as a whole; ``problems`` tells of single jobs.
+
+    With ``who`` given, jobs that select other workers are left out, and a category that it does not take is a problem.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -71,7 +75,7 @@ def read(path: Path) -> Schedule:
             job = parse(entry)
             if job is not None and job.name in jobs:
                 raise ConfigError("another job has the same name")
-            if job is not None:
+            if job is not None and _is_for(job, who):
                 jobs[job.name] = job
         except ConfigError as error:
             problems.append(f"{path}: job {name or number!r}: {error}")
@@ -112,6 +116,17 @@ def parse(entry: Any) -> Job | None:
         when=f"{entry['time']} {entry.get('timezone', '')}",
         **{key: entry[key] for key in plain if key in entry},
     )
+
+
+def _is_for(job: Job, who: Identity | None) -> bool:
+    if who is None:
+        return True
+    if job.category not in who.tasks:
+        near = difflib.get_close_matches(job.category, who.tasks, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"category {job.category!r} is not in worker.tasks{hint}")
+    chosen = job.metadata.worker_select
+    return not chosen or who.id in chosen or who.name in chosen
 
 
 def _zone(name: str) -> ZoneInfo:
