@@ -41,7 +41,7 @@ def run(processes: Supervisor, command: str, args: str = "", context: ExecutionC
     [
         ("", "cmd"), ("  ", "cmd"), ("[]", "cmd"), (" [] ", "cmd"), ("null", "cmd"),
         ('["a b","c"]', "cmd 'a b' c"), ('["","#x","~"]', "cmd '' '#x' '~'"),
-        ("plain text", "cmd plain text"), ("{}", "cmd {}"), ("[1,2]", "cmd [1,2]"), ('"x y"', 'cmd "x y"'),
+        (r'["\ud800"]', "cmd '\ufffd'"), ("plain text", "cmd plain text"), ("{}", "cmd {}"), ("[1,2]", "cmd [1,2]"), ('"x y"', 'cmd "x y"'),
     ],
 )  # fmt: skip
 def test_args_are_a_list_of_words_or_text_as_it_stands(args: str, text: str) -> None:  # C4, C5
@@ -71,6 +71,26 @@ def test_the_default_directory_is_made_and_used(processes: Supervisor, tmp_path:
     where = tmp_path / "tasks" / "t1"
     assert run(processes, "pwd", context=ExecutionContext(default_dir=where)).output.strip() == str(where)
     assert oct(where.stat().st_mode & 0o777) == "0o755"
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "stays"),
+    [
+        ("t1", "true", False),
+        ("t1", "touch kept", True),
+        ("job", "true", True),
+        ("t1", "cd / && find $OLDPWD -delete", False),
+    ],
+)
+def test_the_directory_of_one_task_goes_with_it_when_it_is_empty(
+    processes: Supervisor, tmp_path: Path, name: str, command: str, stays: bool
+) -> None:
+    where = tmp_path / "tasks" / name
+    run(processes, command, context=ExecutionContext(task_id="t1", default_dir=where))
+    assert where.exists() is stays
+    asked = tmp_path / "t1"
+    run(processes, "true", context=ExecutionContext(task_id="t1", working_dir=asked, default_dir=where))
+    assert asked.exists()
 
 
 def test_a_directory_that_cannot_be_had_ends_the_task_and_not_the_worker(

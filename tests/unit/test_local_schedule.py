@@ -109,6 +109,7 @@ def job(**fields: Any) -> dict[str, Any]:
         ({"timeout": "5"}, "wrong type"), ({"timeout": True}, "wrong type"), ({"timeout": -1}, "negative"),
         ({"overlap": "maybe"}, "skip, queue, replace"), ({"timezone": "Mars/Base"}, "Europe/Berlin"),
         ({"metadata": {"environment": {"A": 1}}}, "environment"), ({"command": " "}, "command is missing"),
+        ({"name": "j\ud800"}, "half of a character"),
     ],
 )  # fmt: skip
 def test_a_broken_job_is_refused_with_its_reason(fields: dict[str, Any], reason: str) -> None:

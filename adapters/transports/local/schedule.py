@@ -86,6 +86,8 @@ def parse(entry: Any) -> Job | None:
     """One entry; None where it is switched off. Raises ConfigError."""
     if not isinstance(entry, dict):
         raise ConfigError("is not a JSON object")
+    if not _storable(entry):
+        raise ConfigError("holds half of a character (a \\ud800 to \\udfff without its other half)")
     for key, value in entry.items():
         kind = KEYS.get(key)
         if kind is None:
@@ -116,6 +118,14 @@ def parse(entry: Any) -> Job | None:
         when=f"{entry['time']} {entry.get('timezone', '')}",
         **{key: entry[key] for key in plain if key in entry},
     )
+
+
+def _storable(entry: Any) -> bool:
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_for(job: Job, who: Identity | None) -> bool:
