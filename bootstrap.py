@@ -155,7 +155,7 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
         runner.set_timeout(task.timeout)
         task.running(runner)
         try:
-            return runner.execute(
+            result = runner.execute(
                 ExecutionContext(
                     working_dir=Path(task.directory).absolute() if task.directory else None,
                     environment=task.environment,
@@ -165,6 +165,9 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
                     ),
                 )
             )
+            if result.output and not getattr(runner, "live_output", False):
+                task.log(f"{result.output}\n".encode("utf-8", "replace"))
+            return result
         finally:
             runner.cleanup()
     finally:

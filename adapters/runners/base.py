@@ -26,6 +26,7 @@ class BaseRunner:
     """
 
     default_timeout: float | None = 24 * 3600.0
+    live_output = False  # True where the live log shows all of the output anyway
 
     def __init__(self) -> None:
         self.cancel = CancelToken()

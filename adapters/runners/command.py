@@ -105,6 +105,8 @@ class ProcessRunner(BaseRunner):
 class CommandRunner(ProcessRunner):
     """``bash -c`` on the command and its arguments, in a process group of its own."""
 
+    live_output = True
+
     def __init__(
         self,
         processes: Processes | None = None,

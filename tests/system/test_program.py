@@ -51,6 +51,14 @@ def test_exec_runs_one_task_with_its_exit_code(tmp_path: Path) -> None:
     assert run("exec", "telepathy", "x", cwd=tmp_path).returncode == 1
 
 
+def test_exec_shows_output_that_the_live_log_does_not_hold_and_no_output_twice(tmp_path: Path) -> None:
+    done = run("--set", f'runners.file_roots={tmp_path}', "exec", "file",
+               json.dumps({"action": "stat", "path": str(tmp_path)}), cwd=tmp_path)  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1])["action"] == "stat"
+    inline = {"language": "sh", "type": "inline", "code": "echo once"}
+    assert run("exec", "script", json.dumps(inline), cwd=tmp_path).stdout == "once\n"
+
+
 def test_ctrl_c_stops_what_exec_runs(tmp_path: Path) -> None:
     process = subprocess.Popen([*PROGRAM, "exec", "command", "echo up; sleep 300"], cwd=tmp_path, env=environment(),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
