@@ -81,14 +81,32 @@ def program() -> Program:
         return registry.list(), problems
 
     return Program(
+        name="python bootstrap.py" if (ROOT / "pyproject.toml").is_file() else "cronjob-worker",
         version=VERSION,
         load=lambda file, assignments: load(file, assignments, program=Path(__file__)),
         run=run_worker,
         runners=runners,
+        check=check,
         execute=execute_once,
         pause=lambda loaded, reason: pause_mark(loaded).set(reason),
         resume=lambda loaded: pause_mark(loaded).clear(),
     )
+
+
+def check(loaded: Loaded) -> str:
+    """What there is to say of settings that could be loaded. Raises ConfigError if the schedule is not right."""
+    if loaded.settings.chosen_transport != "local":
+        return "the settings are right"
+    from adapters.transports.local.schedule import read
+    from application.ports import Identity
+    from domain.errors import ConfigError
+
+    worker = loaded.settings.worker
+    path = loaded.path(loaded.settings.schedule.file)
+    schedule = read(path, Identity(worker.id, worker.name, tasks=tuple(worker.tasks)))
+    if schedule.problems:
+        raise ConfigError("\n".join(schedule.problems))
+    return f"the settings are right, and so is {path}"
 
 
 def pause_mark(loaded: Loaded) -> PauseMark:
@@ -149,7 +167,7 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
         runner.set_timeout(task.timeout)
         task.running(runner)
         try:
-            return runner.execute(
+            result = runner.execute(
                 ExecutionContext(
                     working_dir=Path(task.directory).absolute() if task.directory else None,
                     environment=task.environment,
@@ -159,6 +177,9 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
                     ),
                 )
             )
+            if result.output and not getattr(runner, "live_output", False):
+                task.log(f"{result.output}\n".encode("utf-8", "replace"))
+            return result
         finally:
             runner.cleanup()
     finally:

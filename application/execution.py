@@ -26,6 +26,10 @@ from domain.task import Task
 log = logging.getLogger("worker.task")
 
 
+# sys.exit in a runner would end its task's thread without a word.
+DEFECTS = (Exception, SystemExit)
+
+
 class Contexts:
     """Makes the ExecutionContext of a task: its directories, environment, log and sources of credentials."""
 
@@ -86,20 +90,26 @@ class Execution:
             return ended(EndReason.INVALID_TASK, str(error))
         except MissingExtra as error:
             return ended(EndReason.INTERNAL, str(error))
-        except Exception as error:
+        except DEFECTS as error:
             log.exception("the runner for %s failed before the start", task.category, extra=run.label)
             return ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
         relay = _relay(runner, run)
         run.token.subscribe(relay)
         try:
-            result = runner.execute(self._contexts.make(task, write))
-        except Exception as error:
+            result = self._checked(runner.execute(self._contexts.make(task, write)))
+        except DEFECTS as error:
             log.exception("the runner for %s failed", task.category, extra=run.label)
             result = ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
         finally:
             run.token.unsubscribe(relay)
             _cleanup(runner, run)
         return stamp(result, run.token)
+
+    @staticmethod
+    def _checked(result: object) -> Result:
+        if not isinstance(result, Result):
+            raise TypeError(f"execute returned {type(result).__name__} and not a Result")
+        return result
 
     def _prepare(self, task: Task) -> Runner:
         if task.metadata.problem:
@@ -127,7 +137,7 @@ def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:
     def relay(request: CancelRequest) -> None:
         try:
             runner.kill() if request.urgency is Urgency.NOW else runner.stop()
-        except Exception:
+        except DEFECTS:
             # A failing stop says nothing about the task: it goes on and its end is reported (G4 of the runners).
             log.exception("the runner could not be stopped", extra=run.label)
 
@@ -137,5 +147,5 @@ def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:
 def _cleanup(runner: Runner, run: Run) -> None:
     try:
         runner.cleanup()
-    except Exception:
+    except DEFECTS:
         log.exception("the runner's clean-up failed", extra=run.label)

@@ -171,6 +171,12 @@ class Categories(Protocol):
 class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, ApprovalDesk, Protocol):
     """All of it: what an adapter for one server offers. Use-cases ask for the part they need."""
 
+    def abandon(self) -> None:
+        """The worker ends: calls under way end at once, and they and later ones may raise Unavailable.
+
+        Any thread, idempotent.
+        """
+
 
 # --- what outlives this process --------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from domain.result import EndReason, Result
 from domain.status import Status
 
 TEXT_LIMIT = 10_240  # bytes of plain text, as tasks know it
+LONE = re.compile("[\ud800-\udfff]")
 SUFFIX = "... (truncated)"
 LOG_TAIL = 4_096
 EMPTY = {Status.SUCCESS: "执行成功", Status.RUNNING: "任务正在进行中"}
@@ -28,9 +30,9 @@ class Reporter:
         return Report(
             task_id,
             None if result.status is Status.RUNNING else result.status,
-            output=self._redact(output_for(result, self._limit)),
-            execute_log=cut_tail(self._redact(result.execute_log), LOG_TAIL),
-            error=cut_head(self._redact(result.error), LOG_TAIL),
+            output=self._redact(whole(output_for(result, self._limit))),
+            execute_log=cut_tail(self._redact(whole(result.execute_log)), LOG_TAIL),
+            error=cut_head(self._redact(whole(result.error)), LOG_TAIL),
             duration=result.duration,
             exit_code=result.exit_code,
             time_end=result.end.strftime("%Y-%m-%d %H:%M:%S") if result.end else "",
@@ -78,14 +80,23 @@ def _object(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON, and no server would read it")
+
+
 def _dump(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD for halves of characters, which nothing can store or send."""
+    return text if text.isascii() else LONE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def cut_head(text: str, limit: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from application.announce import Announced, Announcer
-from application.execution import ended
+from application.execution import DEFECTS, ended
 from application.finish import Finish
 from application.leases import LeaseKeeper
 from application.ports import Ports
@@ -66,7 +66,7 @@ class RunTask:
     def _carry(self, run: Run) -> None:
         try:
             self._steps(run)
-        except Exception as error:
+        except DEFECTS as error:
             log.exception("a defect of the worker ended this task", extra=run.label)
             self._finish.with_result(run, ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}"))
 

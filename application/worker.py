@@ -108,6 +108,7 @@ class Worker:
             log.warning("%d results stay in the journal for the next start", self.delivery.waiting())
         self.loops.closing.set()
         self.link.close()
+        self._ports.coordination.abandon()
         for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake, self.categories.wake):
             wake()
         left = self.loops.join(runtime.now() + KILL_WAIT)

@@ -81,5 +81,20 @@ class Result:
     truncated: bool = False
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS:
+            if not isinstance(value := getattr(self, name), kind):
+                raise TypeError(f"{name} of a result must be {kind.__name__}, not {type(value).__name__}")
         if not self.status.is_final and self.status is not Status.RUNNING:
             raise InvalidTransition(f"a result cannot be {self.status}")
+
+
+# Runners of others make results too: what is wrong with one is told where it is made.
+_KINDS: tuple[tuple[str, type], ...] = (
+    ("status", Status),
+    ("end_reason", EndReason),
+    ("output", str),
+    ("execute_log", str),
+    ("error", str),
+    ("duration", int),
+    ("exit_code", int),
+)

@@ -151,10 +151,13 @@ class Runner(Protocol):
         """Run to the end and return it. Blocks; called once. An ordinary failure is a Result, not an exception."""
 
     def stop(self) -> None:
-        """Ask politely (TERM, grace, KILL). Any thread, any time, idempotent, also before ``execute``."""
+        """Ask politely (TERM, grace, KILL). Any thread, any time, idempotent, also before ``execute``.
+
+        Returns at once and waits for nothing: it runs on the thread that hears the server.
+        """
 
     def kill(self) -> None:
-        """End now. Any thread, any time, idempotent, also before ``execute``."""
+        """End now. Like ``stop``: any thread, any time, at once, idempotent, also before ``execute``."""
 
     @property
     def status(self) -> Status:

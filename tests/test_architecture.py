@@ -42,6 +42,10 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def test_whoever_imports_the_packages_gets_their_types() -> None:
+    assert [top for top in ("domain", "application", "adapters") if not (ROOT / top / "py.typed").is_file()] == []
+
+
 @pytest.mark.parametrize("package", HOMES)
 def test_a_package_is_imported_only_where_it_belongs(package: str) -> None:
     strays = [

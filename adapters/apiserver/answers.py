@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -86,6 +87,8 @@ def explain(error: Exception) -> str:
     """Why an exchange failed, in words without the URL: the libraries' own texts show queries."""
     cause: BaseException | None = error
     while cause is not None:
+        if found := _REFUSED_TUNNEL.search(str(cause)):
+            return f"the proxy answered {found[1]} to CONNECT"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the server's certificate is not accepted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
@@ -95,6 +98,9 @@ def explain(error: Exception) -> str:
         if isinstance(error, kind):
             return words
     return f"the exchange failed ({type(error).__name__})"
+
+
+_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
 
 def _nested(error: BaseException) -> BaseException | None:

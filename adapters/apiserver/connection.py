@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,14 +24,42 @@ IDLE_LIMIT = 30.0
 _of_thread = threading.local()
 
 
-@contextmanager
-def deadline(at: float) -> Iterator[None]:
-    """Give all exchanges of this thread until ``at`` (time.monotonic)."""
-    _of_thread.deadline = at
-    try:
-        yield
-    finally:
-        del _of_thread.deadline
+class Calls:
+    """The sockets that threads wait on for an answer, so that another thread can end all of it. Any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: dict[int, socket.socket] = {}
+        self.ended = False
+
+    @contextmanager
+    def until(self, at: float) -> Iterator[None]:
+        """Give all exchanges of this thread until ``at`` (time.monotonic)."""
+        _of_thread.deadline, _of_thread.calls = at, self
+        try:
+            yield
+        finally:
+            del _of_thread.deadline, _of_thread.calls
+            with self._guard:
+                self._waiting.pop(threading.get_ident(), None)
+
+    def wait_on(self, sock: socket.socket) -> None:
+        with self._guard:
+            self._waiting[threading.get_ident()] = sock
+            if self.ended:
+                _wake(sock)
+
+    def end(self) -> None:
+        with self._guard:
+            self.ended = True
+            for sock in self._waiting.values():
+                _wake(sock)
+
+
+def _wake(sock: socket.socket) -> None:
+    with suppress(OSError):  # gone already
+        # Not the method of a TLS socket: that one takes the TLS away under the thread that reads.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _TimedReader(io.RawIOBase):
@@ -73,6 +101,9 @@ class _FreshMixin:
     _used = 0.0
 
     def getresponse(self) -> Any:
+        calls: Calls | None = getattr(_of_thread, "calls", None)
+        if calls is not None:
+            calls.wait_on(self.sock)  # type: ignore[attr-defined]
         response = super().getresponse()  # type: ignore[misc]
         self._used = time.monotonic()
         return response

@@ -37,6 +37,9 @@ class HttpCoordination:
         self._approvals: OrderedDict[str, str] = OrderedDict()
         self._guard = threading.Lock()
 
+    def abandon(self) -> None:
+        self._client.close()
+
     # -- locks: no slash at the end of these paths, all of them GET ----------------------------------------------
 
     def acquire(self, key: str, ttl: float, timeout: float) -> str | None:

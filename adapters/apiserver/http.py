@@ -15,13 +15,13 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import urllib3
 
 from adapters.apiserver.answers import explain, read_answer
-from adapters.apiserver.connection import TimedHTTPPool, TimedHTTPSPool, deadline
+from adapters.apiserver.connection import Calls, TimedHTTPPool, TimedHTTPSPool
 from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
 from domain.errors import CoordinationError, Unavailable, WorkerError
 
 BODY_LIMIT = 64 << 20
 REDIRECT_LIMIT = 3
-CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 4.0  # less than a worker waits for its threads at its end
 _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -61,6 +61,7 @@ class ApiClient:
         self._address = address
         self._token = token
         self._timeout = timeout
+        self._calls = Calls()
         self._pools = _pool_manager(tls or (ssl.create_default_context() if address.secure else None), proxy)
 
     def get(
@@ -87,7 +88,8 @@ class ApiClient:
         return self._call("POST", path, None, body, timeout, repeatable)
 
     def close(self) -> None:
-        """Close idle connections; idempotent. Calls under way end by themselves."""
+        """End the calls under way with Unavailable, at once, and refuse later ones. Any thread, idempotent."""
+        self._calls.end()
         self._pools.clear()
 
     def _call(
@@ -159,8 +161,10 @@ class ApiClient:
                 raise Unavailable(f"{request.call}: {explain(error)}") from None
 
     def _send(self, request: _Request, url: str, token: str, until: float) -> _Answer:
+        if self._calls.ended:
+            raise Unavailable(f"{request.call}: not sent, because the worker ends")
         left = max(0.001, until - time.monotonic())
-        with deadline(until):
+        with self._calls.until(until):
             response = self._pools.urlopen(
                 request.method,
                 url,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.apiserver.answers import read_answer
+from domain.errors import Unavailable
 
 Exchange = Callable[[str, str, dict[str, str], Any, float], tuple[int, dict[str, Any]]]
 
@@ -17,6 +18,7 @@ class MemoryApiClient:
     def __init__(self, exchange: Exchange, timeout: float = 10.0) -> None:
         self._exchange = exchange
         self._timeout = timeout
+        self._closed = False
 
     def get(
         self,
@@ -39,8 +41,11 @@ class MemoryApiClient:
         return self._call("POST", path, None, document, timeout)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Refuse later calls; those under way end by themselves."""
+        self._closed = True
 
     def _call(self, method: str, path: str, query: Mapping[str, str] | None, body: Any, timeout: float | None) -> Any:
+        if self._closed:
+            raise Unavailable(f"{method} {path}: not sent, because the worker ends")
         status, document = self._exchange(method, path, dict(query or {}), body, timeout or self._timeout)
         return read_answer(f"{method} {path}", status, {}, json.dumps(document).encode())

@@ -16,16 +16,35 @@ from domain.result import Result
 
 __all__ = ["Program", "Task", "build", "main"]
 
-EXAMPLES = """
-\b
-Examples:
-  python bootstrap.py                                   run the worker
-  python bootstrap.py exec command echo '["Hello"]'     one task, here and now
-  python bootstrap.py exec --timeout 5 command 'sleep 60'
-  python bootstrap.py config show                       every value and where it stands
-  python bootstrap.py --set worker.concurrency=4 run
-  python bootstrap.py pause --reason 'new disk'         take no new tasks until `resume`
-"""
+COMPLETE = "_CRONJOB_WORKER_COMPLETE"  # by this variable a shell asks for completions
+EXAMPLES = {
+    "": (
+        "                                      run the worker",
+        """ exec command echo '["Hello"]'         one task, here and now""",
+        " config show                          every value and where it stands",
+        " --set worker.concurrency=4 run",
+        " pause --reason 'new disk'            take no new tasks until `resume`",
+    ),
+    "run": (" run --name rack-4", " --config /etc/cronjob-worker.json run --log-level DEBUG"),
+    "exec": (
+        """ exec command echo '["Hello"]'""",
+        " exec --timeout 5 command 'sleep 60'",
+        """ exec http '{"url": "https://example.com/health"}'""",
+        """ exec --json script '{"language": "python", "type": "inline", "code": "print(6*7)"}'""",
+    ),
+    "runners": (" runners",),
+    "pause": (" pause --reason 'new disk'",),
+    "resume": (" resume",),
+    "config show": (" config show", " --config other.json config show --json"),
+    "config check": (" config check && systemctl restart cronjob-worker",),
+    "completion": (),
+}
+
+
+def examples(name: str, command: str) -> str | None:
+    """The end of a command's help; None where its text holds the example already."""
+    lines = [f"  {name}{line}" for line in EXAMPLES[command]]
+    return "\n".join(["\b", "Examples:", *lines]) if lines else None
 
 
 class Shown(Protocol):
@@ -38,10 +57,12 @@ class Shown(Protocol):
 class Program:
     """What the composition root gives the commands."""
 
+    name: str
     version: str
     load: Callable[[str | None, Mapping[str, str]], Any]
     run: Callable[[Any], int]
     runners: Callable[[Any], tuple[list[str], list[str]]]
+    check: Callable[[Any], str]
     execute: Callable[[Any, Task], Result]
     pause: Callable[[Any, str], None]
     resume: Callable[[Any], bool]
@@ -50,7 +71,12 @@ class Program:
 def build(program: Program) -> click.Group:
     """The whole command line over one program."""
 
-    @click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+    def shown(command: str) -> str | None:
+        return examples(program.name, command)
+
+    @click.group(
+        invoke_without_command=True, epilog=shown(""), context_settings={"help_option_names": ["-h", "--help"]}
+    )
     @click.option("--config", metavar="FILE", help="settings file (else WORKER_CONFIG, else config_worker.json)")
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="one setting; may be repeated")
     @click.version_option(program.version, prog_name="cronjob-worker")
@@ -62,7 +88,7 @@ def build(program: Program) -> click.Group:
         if context.invoked_subcommand is None:
             context.exit(program.run(context.obj()))
 
-    @cli.command()
+    @cli.command(epilog=shown("run"))
     @click.option("--name", metavar="NAME", help="short for --set worker.name=NAME")
     @click.option("--log-level", metavar="LEVEL", help="short for --set log.level=LEVEL")
     @click.pass_context
@@ -71,9 +97,9 @@ def build(program: Program) -> click.Group:
         named = {"worker.name": name, "log.level": log_level}
         context.exit(program.run(context.obj({key: text for key, text in named.items() if text is not None})))
 
-    cli.add_command(execute.command(program.execute))
+    cli.add_command(execute.command(program.execute, shown("exec")))
 
-    @cli.command()
+    @cli.command(epilog=shown("runners"))
     @click.pass_obj
     def runners(load: Callable[[], Any]) -> None:
         """List the task types, and the plug-ins that could not be loaded."""
@@ -83,7 +109,7 @@ def build(program: Program) -> click.Group:
         for problem in problems:
             click.echo(problem, err=True)
 
-    @cli.command()
+    @cli.command(epilog=shown("pause"))
     @click.option("--reason", default="paused by an operator", metavar="TEXT", help="what its log is to say")
     @click.pass_obj
     def pause(load: Callable[[], Any], reason: str) -> None:
@@ -91,7 +117,7 @@ def build(program: Program) -> click.Group:
         program.pause(load(), reason)
         click.echo("paused: no new tasks are taken until `resume`")
 
-    @cli.command()
+    @cli.command(epilog=shown("resume"))
     @click.pass_obj
     def resume(load: Callable[[], Any]) -> None:
         """Let a paused worker take tasks again."""
@@ -101,7 +127,7 @@ def build(program: Program) -> click.Group:
     def config() -> None:
         """Show or check the settings."""
 
-    @config.command()
+    @config.command(epilog=shown("config show"))
     @click.option("--json", "as_json", is_flag=True, help="as JSON")
     @click.pass_obj
     def show(load: Callable[[], Shown], as_json: bool) -> None:
@@ -115,12 +141,11 @@ def build(program: Program) -> click.Group:
         for key, value, source in rows:
             click.echo(f"{key:<{width}}  {value:<40}  {source}")
 
-    @config.command()
+    @config.command(epilog=shown("config check"))
     @click.pass_obj
-    def check(load: Callable[[], Shown]) -> None:
-        """Say whether the settings are right; exit status 78 if not."""
-        load()
-        click.echo("the settings are right")
+    def check(load: Callable[[], Any]) -> None:
+        """Say whether the settings are right, and the schedule if it is used; exit status 78 if not."""
+        click.echo(program.check(load()))
 
     cli.add_command(_completion_command(cli))
     return cli
@@ -135,7 +160,7 @@ def _completion_command(cli: click.Group) -> click.Command:
 
         maker = get_completion_class(shell)
         assert maker is not None
-        click.echo(maker(cli, {}, "cronjob-worker", "_CRONJOB_WORKER_COMPLETE").source())
+        click.echo(maker(cli, {}, "cronjob-worker", COMPLETE).source())
 
     return completion
 
@@ -144,7 +169,7 @@ def main(program: Program, argv: list[str]) -> int:
     """Run the command line; returns the exit status. Configuration errors are told in one message, status 78."""
     cli = build(program)
     try:
-        status = cli.main(argv, prog_name="cronjob-worker", standalone_mode=False)
+        status = cli.main(argv, prog_name=program.name, complete_var=COMPLETE, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

@@ -71,12 +71,12 @@ class Terminal:
             self._wishes.put(None)
 
 
-def command(execute: Callable[[Any, Task], Result]) -> click.Command:
+def command(execute: Callable[[Any, Task], Result], epilog: str | None = None) -> click.Command:
     """The command over what runs one task: ``execute(loaded settings, task)``."""
 
     @click.command(
         "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-        short_help="Run one task here and now, with its exit code.",
+        short_help="Run one task here and now, with its exit code.", epilog=epilog,
     )  # fmt: skip
     @click.option("--timeout", type=click.FloatRange(min=0.001), help="limit in seconds")
     @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="add to the task's environment")

@@ -20,6 +20,7 @@ from domain.errors import ConfigError
 # Control characters, line separators, bidirectional overrides: they could forge or hide lines.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 COLOURS = {"DEBUG": "\x1b[2m", "WARN": "\x1b[33m", "ERROR": "\x1b[31m", "FATAL": "\x1b[1;31m"}
+NAMES = 10_000  # how many tasks' names are remembered
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40, "FATAL": 50}
 
 
@@ -83,6 +84,24 @@ class JsonFormatter(_Formatter):
         return json.dumps(document, ensure_ascii=True).replace("\x7f", "\\u007f")  # the one that JSON leaves
 
 
+class _Names(logging.Filter):
+    """Gives a line that knows only a task's id the name that an earlier line told. Any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, str] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        task, name = getattr(record, "task", ""), getattr(record, "task_name", "")
+        if task and name:
+            if len(self._known) > NAMES:
+                self._known = {}
+            self._known[task] = name
+        elif task:
+            record.task_name = self._known.get(task, "")
+        return True
+
+
 class _PrivateFile(logging.handlers.RotatingFileHandler):
     """Every file it opens, also after a rotation, is the worker's alone (G66)."""
 
@@ -126,7 +145,9 @@ def set_up(
     for old in list(root.handlers):
         root.removeHandler(old)
         old.close()
+    names = _Names()
     for new in handlers:
+        new.addFilter(names)
         root.addHandler(new)
     root.setLevel(LEVELS[level])
     root.propagate = False

@@ -260,7 +260,7 @@ class Child:
         (out, _), (err, _) = self._streams[self.spawned.out], self._streams[self.spawned.err]
         stdout, stderr = out.value(), err.value()
         duration = time.monotonic() - self.started
-        return Exit(reason, code, number, text, stdout, stderr, out.cut, err.cut, duration, unkillable)
+        return Exit(reason, code, number, text, stdout, stderr, out.cut, duration, unkillable)
 
     def _reason(self, code: int, number: int) -> tuple[EndReason, str]:
         if self._decided is EndReason.TIMEOUT:

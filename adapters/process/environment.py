@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-OWN_SECRETS = ("API_KEY", "API_AUTH_TOKEN", "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
+OWN = ("API_KEY", "API_AUTH_TOKEN", "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
+CREDENTIALS = "CRONJOB_CREDENTIAL_"  # what begins like this is a credential for the tasks that name it, not for all
 
 
 def child_environment(
@@ -18,6 +19,6 @@ def child_environment(
     kept = {
         name: value
         for name, value in inherited.items()
-        if name not in OWN_SECRETS and not any(secret in value for secret in hidden)
+        if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)
     }
     return kept | dict(added)

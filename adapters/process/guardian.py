@@ -2,7 +2,8 @@
 
 Standard library only and few imports: what can fail here fails for every task. It is a child subreaper, so whatever a
 dead worker's tasks leave behind becomes its child and is killed. It holds each task's lease deadline; when the worker
-is frozen or hangs past one, the task's tree is killed all the same (G15). It forwards signals, and reaps as process 1.
+is frozen or hangs past one, the task's tree is killed all the same (G15). It passes on the wish to end, and reaps as
+process 1.
 
 Messages from the worker are JSON datagrams on a socket pair: {"hello": {...}}, {"beat": 1},
 {"start": [task, pid, start time]}, {"gone": task}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
@@ -26,6 +27,7 @@ from typing import NamedTuple
 
 MARK = b"CRONJOB_WORKER_RUN="
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
@@ -92,6 +94,7 @@ class Guardian:
         self._asked = 0
         self._asked_at = 0.0
         self._shutdown = 120.0
+        self._greeted = False
         self._beat = 0.0
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
@@ -102,7 +105,8 @@ class Guardian:
         become_subreaper()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (*ENDING, signal.SIGUSR1, signal.SIGCHLD):
+        # SIGUSR2 means nothing here: what it would do by default is to end the program.
+        for number in (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
             signal.signal(number, lambda n, _: self._signals.append(n))
         if hangup == signal.SIG_IGN:  # nohup stays in force, and tasks start clean all the same
             signal.signal(signal.SIGHUP, lambda *_: None)
@@ -128,7 +132,7 @@ class Guardian:
         # A group of its own: Ctrl-C reaches only the guardian, which forwards it once.
         self._worker = subprocess.Popen(self._argv, env=environment, pass_fds=(theirs.fileno(),), process_group=0)
         theirs.close()
-        self._socket = ours
+        self._socket, self._greeted = ours, False
         self._beat = boottime()
         self._selector.register(ours, selectors.EVENT_READ)
 
@@ -183,7 +187,7 @@ class Guardian:
             elif kind == "lease":
                 self._leases[value[0]] = float(value[1])
             elif kind == "hello":
-                self._shutdown = float(value["shutdown"])
+                self._shutdown, self._greeted = float(value["shutdown"]), True
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             say("a message of the worker could not be read")
 
@@ -191,9 +195,10 @@ class Guardian:
         assert self._worker is not None
         signals, self._signals = self._signals, []
         for number in signals:
-            if number == signal.SIGCHLD:
-                continue
             ending = number in ENDING
+            # Before it has said hello, a worker would die of SIGUSR1.
+            if not ending and not (number == signal.SIGUSR1 and self._greeted):
+                continue
             if ending:
                 self._asked += 1
                 self._asked_at = self._asked_at or boottime()

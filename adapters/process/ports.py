@@ -49,7 +49,6 @@ class Exit:
     stdout: bytes = b""
     stderr: bytes = b""
     stdout_cut: int = 0
-    stderr_cut: int = 0
     duration: float = 0.0
     unkillable: tuple[int, ...] = field(default=())
 

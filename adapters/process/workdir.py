@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from domain.errors import WorkerError
@@ -28,3 +29,14 @@ def prepare(context: ExecutionContext, use_default: bool = True) -> Path | None:
         reason = getattr(error, "strerror", None) or str(error)
         raise NoWorkingDirectory(f"the working directory {wanted} cannot be made: {reason}") from None
     return wanted
+
+
+def leave(context: ExecutionContext) -> None:
+    """Remove the directory that was made for this one task, if the task left nothing in it; never raises.
+
+    One that is named after a planned job stays: another run of the job may be in it.
+    """
+    own = context.default_dir
+    if context.working_dir is None and own is not None and own.name == context.task_id:
+        with contextlib.suppress(OSError):
+            own.rmdir()

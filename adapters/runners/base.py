@@ -26,6 +26,7 @@ class BaseRunner:
     """
 
     default_timeout: float | None = 24 * 3600.0
+    live_output = False  # True where the live log shows all of the output anyway
 
     def __init__(self) -> None:
         self.cancel = CancelToken()
@@ -121,14 +122,17 @@ class BaseRunner:
 
     def _guarded_run(self, context: ExecutionContext) -> Result:
         try:
-            return self.run(context)
+            result: object = self.run(context)
+            if isinstance(result, Result):
+                return result
+            raise TypeError(f"run returned {type(result).__name__}: it must return what self.end(...) makes")
         except InvalidTask as error:
             return self.end(EndReason.INVALID_TASK, error=str(error))
         except MissingExtra as error:
             return self.end(EndReason.INTERNAL, error=str(error))
         except WorkerError as error:
             return self.cancelled() if self.cancel.requested else self.end(EndReason.FAILED, error=str(error))
-        except Exception as error:  # noqa: BLE001 - a defect of one runner must not end the worker
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a defect of one runner must not end the worker
             if self.cancel.requested:
                 return self.cancelled()
             return self.end(EndReason.INTERNAL, error=f"{type(error).__name__}: {error}")

@@ -14,7 +14,8 @@ from adapters.process.environment import child_environment
 from adapters.process.output import HeadTail
 from adapters.process.ports import Command, Exit, Processes
 from adapters.process.supervisor import Supervisor
-from adapters.process.workdir import NoWorkingDirectory, prepare
+from adapters.process.workdir import NoWorkingDirectory, leave, prepare
+from adapters.runners.arguments import LONE
 from adapters.runners.base import BaseRunner
 from adapters.runners.guard import CommandGuard
 from domain.errors import InvalidTask
@@ -39,8 +40,11 @@ class ProcessOptions:
 
 
 def quote(item: str) -> str:
-    """One argument as one shell word, whatever it holds; plain words stay as they are (C4)."""
-    return item if PLAIN.fullmatch(item) else shlex.quote(item)
+    """One argument as one shell word, whatever it holds; plain words stay as they are (C4).
+
+    Half of a character becomes U+FFFD, as everywhere in the JSON of tasks.
+    """
+    return item if PLAIN.fullmatch(item) else shlex.quote(LONE.sub("\N{REPLACEMENT CHARACTER}", item))
 
 
 def shell_text(command: str, args: str) -> str:
@@ -101,6 +105,8 @@ class ProcessRunner(BaseRunner):
 class CommandRunner(ProcessRunner):
     """``bash -c`` on the command and its arguments, in a process group of its own."""
 
+    live_output = True
+
     def __init__(
         self,
         processes: Processes | None = None,
@@ -126,18 +132,21 @@ class CommandRunner(ProcessRunner):
         except NoWorkingDirectory as error:
             return self.end(EndReason.NO_SUCH_DIRECTORY, error=str(error), exit_code=-1)
         both = Tee(context.log, self.options.keep)
-        ended = self.run_process(
-            Command(
-                argv=("bash", "-c", self._text),
-                cwd=directory,
-                environment=self.environment(context),
-                log=both.write,
-                keep=self.options.keep,
-                timeout=self.timeout,
-                grace=self.options.grace,
-                task_id=context.task_id,
+        try:
+            ended = self.run_process(
+                Command(
+                    argv=("bash", "-c", self._text),
+                    cwd=directory,
+                    environment=self.environment(context),
+                    log=both.write,
+                    keep=self.options.keep,
+                    timeout=self.timeout,
+                    grace=self.options.grace,
+                    task_id=context.task_id,
+                )
             )
-        )
+        finally:
+            leave(context)
         return self.outcome(ended, both.value())
 
 

@@ -39,6 +39,8 @@ class ScriptArgs:
 class ScriptRunner(ProcessRunner):
     """``<interpreter> <file> <args...>``, no shell. Script files must lie below one of ``directories``."""
 
+    live_output = True
+
     def __init__(
         self,
         processes: Processes | None = None,

@@ -71,7 +71,7 @@ MUTANTS = [
     Mutant("no escalation", "adapters/process/child.py", "            self._loop.at(self.command.grace, self._kill)\n", "", (PROCESSES,)),
     Mutant("every signal is a time-out", "adapters/process/child.py", "        if number:\n            return EndReason.SIGNAL", "        if number:\n            return EndReason.TIMEOUT", (PROCESSES,)),
     Mutant("memory without bounds", "adapters/process/output.py", "        while self._tail and self._tail_size - len(self._tail[0]) >= self._tail_limit:", "        while False:", (PROCESSES, "tests/unit/test_command_runner.py")),
-    Mutant("the token goes to the task", "adapters/process/environment.py", "if name not in OWN_SECRETS and not any(secret in value for secret in hidden)", "if True", ("tests/unit/test_command_runner.py",)),
+    Mutant("the token goes to the task", "adapters/process/environment.py", "if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)", "if True", ("tests/unit/test_command_runner.py",)),
     Mutant("two workers in one state directory", "adapters/journal/statedir.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", ("tests/system/test_program.py",)),
     Mutant("a late pid undoes the end", "adapters/journal/sqlite.py", "if old is None or old.phase == \"finished\":", "if old is None:", ("tests/contract/test_journal.py",)),
     Mutant("the guardian does not sweep", "adapters/process/guardian.py", "            self._sweep()\n", "", ("tests/system/test_guardian.py",)),

@@ -34,6 +34,7 @@ class LocalControls(ServerControls):
         self.identity = someone()
         self.store = Store(directory / "history.sqlite")
         self.planner = Planner(directory / "schedule.json", self.store, 1000)
+        self.planner.serve(self.identity)
         self.planner.reload(self.runtime.wall())
         self.local = LocalServer(
             self.runtime, self.planner, self.store, LocalCredentials(directory / "credentials.json", {})

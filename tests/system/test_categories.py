@@ -158,9 +158,9 @@ def test_a_machine_that_became_ready_is_found_by_its_check_alone(
 def test_while_the_server_tells_no_scripts_its_tasks_are_taken(server: MemoryServer, start: Start) -> None:
     scripts(server, check="false")
     server.model.faults.add(Fault("category/*", REFUSE, nth=1))
-    start()
-    wait_until(lambda: registered(server) == ("command", "git"))
+    kit = start()
     wait_until(lambda: registered(server) == ("command",))  # asked again once the link is up
+    assert kit.metrics.snapshot()["connects"] == 2  # and registered with both before
 
 
 def test_the_teardown_undoes_a_setup_of_this_life_at_its_end(

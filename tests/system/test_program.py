@@ -6,13 +6,18 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+import bootstrap
+from adapters.cli.commands import EXAMPLES
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
@@ -44,6 +49,14 @@ def test_exec_runs_one_task_with_its_exit_code(tmp_path: Path) -> None:
     shown = run("exec", "--env", "A=b", "--dir", str(tmp_path), "command", "echo $A; pwd", "-x", cwd=tmp_path)
     assert shown.stdout.splitlines()[0] == "b"
     assert run("exec", "telepathy", "x", cwd=tmp_path).returncode == 1
+
+
+def test_exec_shows_output_that_the_live_log_does_not_hold_and_no_output_twice(tmp_path: Path) -> None:
+    done = run("--set", f'runners.file_roots={tmp_path}', "exec", "file",
+               json.dumps({"action": "stat", "path": str(tmp_path)}), cwd=tmp_path)  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1])["action"] == "stat"
+    inline = {"language": "sh", "type": "inline", "code": "echo once"}
+    assert run("exec", "script", json.dumps(inline), cwd=tmp_path).stdout == "once\n"
 
 
 def test_ctrl_c_stops_what_exec_runs(tmp_path: Path) -> None:
@@ -113,6 +126,38 @@ def test_help_version_runners_and_completion(tmp_path: Path) -> None:
     assert run("no-such-command", cwd=tmp_path).returncode == 2
 
 
+COMMANDS = ["", "run", "exec", "runners", "pause", "resume", "config show", "config check", "completion"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap.main([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(
+        r"^ +python bootstrap\.py" if command != "completion" else r"eval \"\$\(cronjob-worker", text, re.M
+    )
+
+
+def test_the_examples_of_exec_that_need_no_network_run(tmp_path: Path) -> None:
+    examples = [shlex.split(line) for line in EXAMPLES["exec"] if "://" not in line and "sleep" not in line]
+    assert [run(*words, cwd=tmp_path).returncode for words in examples] == [0, 0]
+
+
+def test_a_check_of_the_settings_checks_the_schedule_too(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    jobs = [{"name": "a", "time": "0 3 * * *", "command": "x"}]
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": jobs}))
+    assert run("config", "check", cwd=tmp_path).returncode == 0
+    jobs += [{"name": "b", "time": "0 3 * * *", "category": "comand"}, {"name": "c", "time": "soon", "command": "x"}]
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": jobs}))
+    done = run("config", "check", cwd=tmp_path)
+    assert done.returncode == 78
+    assert "job 'b': category 'comand'" in done.stderr
+    assert "job 'c': time 'soon'" in done.stderr
+    joined = run("config", "check", cwd=tmp_path, API_SERVER_URL="https://x", API_AUTH_TOKEN="t0ken-value")
+    assert joined.returncode == 0  # then nobody reads the schedule
+
+
 def test_settings_are_shown_with_their_sources_and_without_secrets(tmp_path: Path) -> None:
     shown = run("config", "show", "--json", cwd=tmp_path, API_SERVER_URL="https://x", API_AUTH_TOKEN="t0ken-value")
     document = json.loads(shown.stdout)
@@ -134,7 +179,7 @@ def seen_task(lines: list[dict[str, str]]) -> str:
     return next(line["task"] for line in lines if "tock-23" in line["message"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: int) -> None:
     (tmp_path / "schedule.json").write_text(
         json.dumps({"jobs": [{"name": "tick", "time": "* * * * * *", "command": "echo tock-$((20+3))"}]})
@@ -147,6 +192,7 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
     while not any("tock-23" in line["message"] for line in seen):
         assert time.monotonic() < deadline
         seen.append(json.loads(process.stderr.readline()))
+    process.send_signal(signal.SIGUSR2)  # means nothing, and so does nothing
     process.send_signal(number)
     seen += [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
     assert process.returncode == 0
@@ -157,6 +203,41 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
         "ended",
     ]
     assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "state").rglob("*")} == {"0o0"}  # G66
+
+
+def test_a_hangup_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    (tmp_path / "schedule.json").write_text('{"jobs": []}')
+    process = subprocess.Popen(
+        ["nohup", *PROGRAM], cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for _ in range(2):  # the second time it has read the file again, after the hangup
+        while "0 jobs are scheduled" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.send_signal(signal.SIGHUP)
+        (tmp_path / "schedule.json").write_text('{"jobs": [ ]}')
+    process.send_signal(signal.SIGTERM)
+    assert "ended" in process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+
+
+def test_a_server_that_never_answers_does_not_hold_the_end(tmp_path: Path) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        url = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        process = subprocess.Popen(
+            PROGRAM, cwd=tmp_path, env=environment(API_SERVER_URL=url, API_AUTH_TOKEN="t0ken-value"),
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        peer, _ = hole.accept()
+        with peer:
+            peer.settimeout(20)
+            assert peer.recv(1)  # its first request waits for an answer
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=20)[1]
+    assert (process.returncode, "did not end" in errors) == (0, False), errors
 
 
 def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G63a

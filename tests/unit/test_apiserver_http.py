@@ -45,6 +45,35 @@ def answering(status: int, body: bytes, *headers: str) -> Callable[[PeerConnecti
     return script
 
 
+@pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"])
+def test_the_end_of_the_worker_ends_calls_that_wait_for_an_answer(part: bytes) -> None:
+    reached = threading.Event()
+
+    def script(peer: PeerConnection) -> None:
+        peer.read_head()
+        peer.write(part)
+        reached.set()
+        peer.wait_closed()
+
+    with ScriptedPeer(script) as peer:
+        client = client_of(peer, timeout=60.0)
+        told: list[str] = []
+
+        def wait() -> None:
+            with pytest.raises(Unavailable) as caught:
+                client.get("/task/x/")
+            told.append(str(caught.value))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert reached.wait(5)
+        client.close()
+        waiting.join(5)
+        assert len(told) == 1
+        with pytest.raises(Unavailable, match="the worker ends"):
+            client.get("/task/x/")
+
+
 @pytest.mark.parametrize("status", [200, 201])
 def test_a_good_envelope_gives_its_data(status: int) -> None:
     assert call(answering(status, GOOD)) == {"a": 1}
@@ -353,6 +382,19 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert call(answering(200, GOOD)) == {"a": 1}
+
+
+def test_a_proxy_that_refuses_is_quoted() -> None:
+    def script(peer: PeerConnection) -> None:
+        peer.read_head()
+        peer.answer(407)
+
+    with ScriptedPeer(script) as proxy:
+        address = ProxyAddress.parse(f"http://user:wr0ng@127.0.0.1:{proxy.port}")
+        client = ApiClient(ApiAddress.parse("https://api.example.test"), lambda: KEY, proxy=address)
+        with pytest.raises(Unavailable, match="the proxy answered 407 to CONNECT"):
+            client.get("/x/")
+        client.close()
 
 
 def test_a_configured_proxy_is_used_with_its_password() -> None:

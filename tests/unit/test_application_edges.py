@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.journal.memory import MemoryJournal, MemorySpool
 from adapters.process.supervisor import Supervisor
+from adapters.runners.base import BaseRunner
 from adapters.runners.command import CommandRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.simulation import Simulation
@@ -212,12 +215,14 @@ class Odd:
     status = Status.PENDING
     result = None
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, error: BaseException | None = None, returns: object = None) -> None:
         self._where = where
+        self._error = error or RuntimeError(f"odd {where}")
+        self._returns = returns
 
     def _maybe(self, where: str) -> None:
         if where == self._where:
-            raise RuntimeError(f"odd {where}")
+            raise self._error
 
     def parse_args(self, command: str, args: str) -> None:
         self._maybe("parse")
@@ -226,7 +231,7 @@ class Odd:
 
     def execute(self, context: ExecutionContext | None = None) -> Result:
         self._maybe("execute")
-        return Result(Status.SUCCESS, EndReason.COMPLETED)
+        return self._returns or Result(Status.SUCCESS, EndReason.COMPLETED)  # type: ignore[return-value]
 
     def stop(self) -> None:
         self._maybe("stop")
@@ -255,6 +260,49 @@ def test_whatever_a_runner_does_exactly_one_result_comes_out(
         run.token.cancel(CancelRequest(EndReason.STOPPED))
     result = Execution(ThreadRuntime(), registry, NoContexts()).run(run, lambda _: None)  # type: ignore[arg-type]
     assert (result.status, result.start is not None, result.end is not None) == (status, True, True)
+
+
+@pytest.mark.parametrize("where", ["parse", "execute", "stop", "cleanup"])
+def test_a_runner_that_would_end_the_program_ends_only_its_task(where: str) -> None:
+    registry = RunnerRegistry()
+    registry.register("odd", lambda: Odd(where, SystemExit(3)))
+    run = Run(Task("t", "odd"))
+    run.token.cancel(CancelRequest(EndReason.STOPPED))
+    result = Execution(ThreadRuntime(), registry, NoContexts()).run(run, lambda _: None)  # type: ignore[arg-type]
+    assert result.end_reason is (EndReason.INTERNAL if where in ("parse", "execute") else EndReason.COMPLETED)
+
+
+@pytest.mark.parametrize("rubbish", ["done", {"status": "success"}, 7])
+def test_what_is_no_result_is_told_by_its_name(rubbish: object) -> None:
+    registry = RunnerRegistry()
+    registry.register("odd", lambda: Odd("never", returns=rubbish))
+    result = Execution(ThreadRuntime(), registry, NoContexts()).run(Run(Task("t", "odd")), lambda _: None)  # type: ignore[arg-type]
+    assert (result.status, result.error) == (
+        Status.ERROR,
+        f"TypeError: execute returned {type(rubbish).__name__} and not a Result",
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (lambda runner: None, "run returned NoneType"),
+        (lambda runner: "done", "run returned str"),
+        (lambda runner: sys.exit(3), "SystemExit: 3"),
+        (lambda runner: runner.end(EndReason.COMPLETED, output={"a": 1}), "output of a result must be str, not dict"),
+        (lambda runner: Result("success", EndReason.COMPLETED), "status of a result must be Status, not str"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_runner_of_the_base_that_returns_rubbish_is_told_what_to_return(run: Any, told: str) -> None:
+    class Rubbish(BaseRunner):
+        def parse_args(self, command: str, args: str) -> None: ...
+        def run(self, context: ExecutionContext) -> Result:
+            return run(self)  # type: ignore[no-any-return]
+
+    runner = Rubbish()
+    runner.parse_args("", "")
+    result = runner.execute()
+    assert (result.status, told in result.error) == (Status.ERROR, True), result.error
 
 
 @pytest.mark.parametrize(

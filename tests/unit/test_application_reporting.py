@@ -30,9 +30,17 @@ def test_a_json_object_passes_with_its_own_keys_and_an_exit_code() -> None:  # G
     assert output_for(result('{"exit_code":7}'), LIMIT) == '{"exit_code":7}'
 
 
-@pytest.mark.parametrize("text", ["plain", "[1]", "null", "3", '"x"', "{broken"])
+@pytest.mark.parametrize("text", ["plain", "[1]", "null", "3", '"x"', "{broken", '{"a":NaN}', '{"a":-Infinity}'])
 def test_everything_else_is_wrapped(text: str) -> None:
     assert read(text) == {"message": text, "exit_code": 0}
+
+
+def test_half_a_character_is_replaced_before_anything_stores_it() -> None:
+    half = r'{"a":"\ud800"}'
+    told = Reporter(str, LIMIT).final("t", result(half, error="\udc80x", execute_log="日\udc80"))
+    for text in (told.output or "", told.error, told.execute_log):
+        assert "\N{REPLACEMENT CHARACTER}" in text
+        text.encode()
 
 
 def test_an_empty_output_says_how_it_ended() -> None:

@@ -41,7 +41,7 @@ def run(processes: Supervisor, command: str, args: str = "", context: ExecutionC
     [
         ("", "cmd"), ("  ", "cmd"), ("[]", "cmd"), (" [] ", "cmd"), ("null", "cmd"),
         ('["a b","c"]', "cmd 'a b' c"), ('["","#x","~"]', "cmd '' '#x' '~'"),
-        ("plain text", "cmd plain text"), ("{}", "cmd {}"), ("[1,2]", "cmd [1,2]"), ('"x y"', 'cmd "x y"'),
+        (r'["\ud800"]', "cmd '\ufffd'"), ("plain text", "cmd plain text"), ("{}", "cmd {}"), ("[1,2]", "cmd [1,2]"), ('"x y"', 'cmd "x y"'),
     ],
 )  # fmt: skip
 def test_args_are_a_list_of_words_or_text_as_it_stands(args: str, text: str) -> None:  # C4, C5
@@ -73,6 +73,26 @@ def test_the_default_directory_is_made_and_used(processes: Supervisor, tmp_path:
     assert oct(where.stat().st_mode & 0o777) == "0o755"
 
 
+@pytest.mark.parametrize(
+    ("name", "command", "stays"),
+    [
+        ("t1", "true", False),
+        ("t1", "touch kept", True),
+        ("job", "true", True),
+        ("t1", "cd / && find $OLDPWD -delete", False),
+    ],
+)
+def test_the_directory_of_one_task_goes_with_it_when_it_is_empty(
+    processes: Supervisor, tmp_path: Path, name: str, command: str, stays: bool
+) -> None:
+    where = tmp_path / "tasks" / name
+    run(processes, command, context=ExecutionContext(task_id="t1", default_dir=where))
+    assert where.exists() is stays
+    asked = tmp_path / "t1"
+    run(processes, "true", context=ExecutionContext(task_id="t1", working_dir=asked, default_dir=where))
+    assert asked.exists()
+
+
 def test_a_directory_that_cannot_be_had_ends_the_task_and_not_the_worker(
     processes: Supervisor, tmp_path: Path
 ) -> None:  # C1
@@ -92,7 +112,7 @@ def test_the_task_s_environment_wins_and_the_token_is_not_in_it(processes: Super
     lines = runner.execute(ExecutionContext(environment={"A": "2", "B": "3"})).output.splitlines()
     assert {"A=2", "B=3"} <= set(lines)
     assert not any("hunter2" in line or line.startswith("API_KEY") for line in lines)
-    assert child_environment({"X": "1"}, {}, ("",)) == {"X": "1"}
+    assert child_environment({"X": "1", "CRONJOB_CREDENTIAL_DB": "{}"}, {}, ("",)) == {"X": "1"}
 
 
 def test_a_second_execute_is_refused(processes: Supervisor) -> None:

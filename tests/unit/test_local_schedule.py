@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +17,9 @@ from adapters.config.credentials import LocalCredentials
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.transports.local.cron import Cron
 from adapters.transports.local.planner import Planner
-from adapters.transports.local.schedule import parse, read
+from adapters.transports.local.schedule import KEYS, parse, read
 from adapters.transports.local.server import LocalServer
-from adapters.transports.local.store import Store
+from adapters.transports.local.store import Run, Store
 from application.ports import Identity, Report
 from domain.errors import ConfigError, ConnectionLost, JournalError, NotFound, Refused
 from domain.runner import Approval
@@ -67,6 +69,22 @@ def test_a_time_that_a_clock_change_repeats_runs_once() -> None:
     ]
 
 
+def test_a_year_far_away_is_found_without_counting_the_seconds_until_then() -> None:
+    assert nexts("* * * * * * 2026,2099", ZoneInfo("UTC"), datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), 1) == [
+        "01-01 00:00:00"
+    ]
+
+
+def test_the_zone_of_jobs_without_one_is_the_one_that_programs_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"name": "j", "time": "0 3 * * *", "command": "true"}
+    for named, hour in (("Asia/Tokyo", 18), (":Asia/Tokyo", 18)):
+        monkeypatch.setenv("TZ", named)
+        moment = parse(entry).cron.after(datetime(2026, 1, 1, 12, tzinfo=UTC))  # type: ignore[union-attr]
+        assert moment == datetime(2026, 1, 1, hour, tzinfo=UTC)
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # no name of a zone: what the machine says counts
+    assert parse(entry)
+
+
 def test_a_past_year_never_comes() -> None:
     assert nexts("0 0 0 1 1 * 2020", ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC), 1) == ["never"]
     assert nexts("0 0 0 1 1 * 2027-2028", ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC), 3)[-1] == "never"
@@ -90,7 +108,8 @@ def job(**fields: Any) -> dict[str, Any]:
         ({"comand": "x"}, "did you mean 'command'"), ({"time": ""}, "time is missing"), ({"time": "x"}, "fields"),
         ({"timeout": "5"}, "wrong type"), ({"timeout": True}, "wrong type"), ({"timeout": -1}, "negative"),
         ({"overlap": "maybe"}, "skip, queue, replace"), ({"timezone": "Mars/Base"}, "Europe/Berlin"),
-        ({"metadata": {"environment": {"A": 1}}}, "environment"),
+        ({"metadata": {"environment": {"A": 1}}}, "environment"), ({"command": " "}, "command is missing"),
+        ({"name": "j\ud800"}, "half of a character"),
     ],
 )  # fmt: skip
 def test_a_broken_job_is_refused_with_its_reason(fields: dict[str, Any], reason: str) -> None:
@@ -122,6 +141,25 @@ def test_the_sample_that_ships_is_right() -> None:
     assert {"hello", "progress"} <= set(schedule.jobs)
 
 
+@contextlib.contextmanager
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The worker's loggers do not propagate once they are set up."""
+    logger = logging.getLogger("worker.schedule")
+    logger.addHandler(caplog.handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(caplog.handler)
+
+
+def test_the_guide_to_the_schedule_is_right_and_names_every_key(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "schedule.md").read_text()
+    (tmp_path / "schedule.json").write_text(text.split("```json")[1].split("```")[0])
+    schedule = read(tmp_path / "schedule.json")
+    assert (list(schedule.jobs), schedule.problems) == (["backup", "health"], ())
+    assert {key for key in KEYS if f"| `{key}` |" not in text} == set()
+
+
 # -- planning, in virtual time -----------------------------------------------------------------------------------------
 
 
@@ -143,7 +181,7 @@ class Local:
         self.store = Store(self.database)
         credentials = LocalCredentials(Path("/nowhere"), {})
         self.server = LocalServer(self.node, Planner(self.path, self.store, 100), self.store, credentials)
-        self.server.connect(Identity("w", "w"))
+        self.server.connect(Identity("w", "w", tasks=("command", "script")))
 
     def restart(self) -> None:
         self.store.close()
@@ -192,14 +230,14 @@ def test_a_due_job_is_offered_until_somebody_starts_it(make: Any) -> None:
     assert local.names(0.1) == []
 
 
-@pytest.mark.parametrize(("overlap", "events"), [("skip", []), ("queue", []), ("replace", [Action.STOP, Action.RUN])])
+@pytest.mark.parametrize(("overlap", "events"), [("skip", []), ("queue", []), ("replace", [Action.STOP])])
 def test_overlap_does_what_it_says(make: Any, overlap: str, events: list[Action]) -> None:
     local = make(job(overlap=overlap))
     run = local.begin(local.after(10.5))
     assert [event.action for event in local.after(10)] == events
     local.finish(run, Status.STOPPED if overlap == "replace" else Status.SUCCESS)
     follow_up = local.names(0.1)
-    assert len(follow_up) == (1 if overlap == "queue" else 0)
+    assert len(follow_up) == (0 if overlap == "skip" else 1)  # never two of one job at a time
     statuses = sorted(run.status for run in local.store.recent(10))
     assert (
         statuses
@@ -214,6 +252,93 @@ def test_missed_runs_are_caught_up_once_or_skipped(make: Any, policy: str, runs:
         local.finish(run.tasks[0].id)
     local.restart()
     assert len(local.names(5 * 3600 + 1800)) == runs
+
+
+def test_an_hour_that_a_clock_change_repeats_loses_no_run(make: Any) -> None:
+    local = make()
+    local.world.time += (datetime(2026, 11, 1, 4, 45, tzinfo=UTC) - local.node.wall()).total_seconds()
+    local.write(job(time="*/30 * * * *", timezone="America/New_York"))
+    local.after(0)
+    seen = []
+    for _ in range(8):  # until 1:45 in winter time
+        for event in local.after(900):
+            seen += [task.name for task in event.tasks]
+            local.finish(event.tasks[0].id)
+    assert seen == [
+        "j-20261101-010000", "j-20261101-013000", "j-20261101-010000-0500", "j-20261101-013000-0500",
+    ]  # fmt: skip
+
+
+def test_a_category_that_this_worker_does_not_take_is_a_mistake(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with heard(caplog):
+        local = make(job(name="typo", category="comand"), job(), job(name="s", category="script", args={}))
+    assert [name.split("-")[0] for name in local.names(10.5)] == ["j", "s"]
+    assert "job 'typo': category 'comand' is not in worker.tasks; did you mean 'command'?" in caplog.text
+
+
+def test_one_schedule_may_serve_several_workers(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with heard(caplog):
+        local = make(job(name="other", metadata={"worker_select": ["x"]}), job(metadata={"worker_select": ["w"]}))
+    assert [run.split("-")[0] for run in local.names(10.5)] == ["j"]
+    assert "other" not in caplog.text
+
+
+def test_new_times_count_from_the_change_on(make: Any) -> None:
+    local = make(job(time="0 0 1 1 *", catch_up="once"))
+    local.after(3 * 3600)
+    local.write(job(time="0 * * * *", catch_up="once"))
+    assert local.names(1) == []
+    assert len(local.names(3600)) == 1
+
+
+def test_a_changed_command_leaves_the_times_alone(make: Any) -> None:
+    local = make(job())
+    local.after(5)
+    local.write(job(command="false"))
+    assert len(local.names(5.5)) == 1
+
+
+def test_a_retry_survives_a_restart(make: Any) -> None:
+    local = make(job(name="x-retry-y", time="0 0 * * *", max_retry=1, retry_delay=300))
+    (event,) = local.after(24 * 3600 - 995)
+    local.finish(event.tasks[0].id, Status.FAILED)
+    local.restart()
+    assert local.names(290) == []
+    assert local.names(20) == [f"{event.tasks[0].name}-retry-1"]
+
+
+def test_a_retry_waits_until_the_regular_run_is_over(make: Any) -> None:
+    local = make(job(max_retry=1, retry_delay=12))
+    local.finish(local.begin(local.after(10.5)), Status.FAILED)
+    regular = local.begin(local.after(10))
+    assert local.names(5) == []  # the retry is due by now
+    local.finish(regular)
+    assert local.names(0.1)[0].endswith("-retry-1")
+
+
+def test_a_replaced_run_that_had_not_begun_does_not_run_later(make: Any) -> None:
+    local = make(job(overlap="replace"))
+    first, second, third = local.after(10.5), local.after(10), local.after(10)
+    assert [len(events) for events in (first, second, third)] == [1, 1, 1]
+    assert [run.status for run in local.store.recent(3)] == ["pending", "skipped", "skipped"]
+
+
+def test_what_waits_for_a_job_that_is_gone_is_ended(make: Any) -> None:
+    local = make(job())
+    local.after(10.5)
+    local.write(job(name="other"))
+    local.after(1)
+    assert [run.status for run in local.store.recent(3)] == ["skipped"]
+
+
+@pytest.mark.parametrize(("policy", "runs"), [("once", 1), ("skip", 0)])
+def test_what_a_former_life_did_not_start_is_missed_too(make: Any, policy: str, runs: int) -> None:
+    local = make(job(time="0 * * * *", catch_up=policy))
+    assert len(local.names(3600 - 995)) == 1
+    local.store.close()
+    local.world.time += 1800
+    local.open()
+    assert len(local.names(0)) == runs
 
 
 def test_a_restart_runs_no_moment_twice(make: Any) -> None:
@@ -331,6 +456,48 @@ def test_the_history_is_bounded_and_a_damaged_one_is_told(make: Any, tmp_path: P
     (tmp_path / "bad.sqlite").write_bytes(b"x" * 5000)
     with pytest.raises(JournalError, match="move it away"):
         Store(tmp_path / "bad.sqlite")
+
+
+def test_the_logs_of_the_history_are_bounded_in_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "h.sqlite", logs=1000)
+    for number in range(5):
+        store.add(Run(f"r{number}", "j", f"n{number}", number, "pending", "", 0, "", None))
+        store.append_log(f"r{number}", "x" * 400)
+        store.end(f"r{number}", "success", "", "", number)
+        store.trim(100)
+    assert [store.log_size(f"r{number}") for number in range(5)] == [0, 0, 0, 400, 400]
+    assert len(store.recent(10)) == 5
+    assert store.append_log("nobody", "x") == 0
+    store.close()
+
+
+def test_a_moment_that_cannot_be_stored_is_planned_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make(job(), job(name="k"))
+    add, failing = local.store.add, [True]
+
+    def full(run: Run) -> None:
+        if run.job == "k" and failing:
+            failing.clear()
+            raise JournalError("the disk is full")
+        add(run)
+
+    monkeypatch.setattr(local.store, "add", full)
+    with pytest.raises(ConnectionLost, match="disk is full"):
+        local.after(10.5)
+    assert local.store.live() == []
+    assert [name.split("-")[0] for name in local.names(0.1)] == ["j", "k"]
+
+
+def test_a_schedule_that_could_not_be_taken_in_is_taken_in_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make()
+    see = local.store.see
+    monkeypatch.setattr(local.store, "see", lambda *_: (_ for _ in ()).throw(JournalError("the disk is full")))
+    local.write(job())
+    with pytest.raises(ConnectionLost):
+        local.after(1)
+    monkeypatch.setattr(local.store, "see", see)
+    local.after(1)
+    assert len(local.names(10)) == 1
 
 
 def test_a_clock_that_goes_back_runs_nothing_again() -> None:

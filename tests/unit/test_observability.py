@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.observability import logs
 from adapters.observability.logs import inert, set_up
 from adapters.observability.metrics import MemoryMetrics
 from adapters.observability.redact import RedactedCredentials, Redactor
@@ -160,14 +161,28 @@ def test_one_event_is_one_json_line_without_secrets() -> None:  # G63, G81
     assert "hunter2" not in out.getvalue()
 
 
+def test_a_line_with_a_task_s_id_alone_has_its_name_too_once_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "NAMES", 1)
+    out = io.StringIO()
+    set_up(Redactor(), form="json", stream=out)
+    log = logging.getLogger("worker.task")
+    log.info("early", extra={"task": "t1"})
+    for task in ("t1", "t2", "t3"):
+        log.info("started", extra={"task": task, "task_name": f"name of {task}"})
+    log.error("lost", extra={"task": "t3"})
+    log.error("lost", extra={"task": "t1"})
+    named = [json.loads(line).get("task_name") for line in out.getvalue().splitlines()]
+    assert named == [None, "name of t1", "name of t2", "name of t3", "name of t3", None]
+
+
 def test_text_for_people_has_who_and_what_on_one_line() -> None:
     out = io.StringIO()
     set_up(Redactor(), "INFO", "text", stream=out)
     logging.getLogger("worker").warning("a\nb\u202e", extra={"task": "12345678-1", "task_name": "nightly"})
-    logging.getLogger("worker").info("plain", extra={"task": "12345678-1"})
+    logging.getLogger("worker").info("plain", extra={"task": "87654321-1"})
     first, second = out.getvalue().splitlines()
     assert "WARN  [nightly 12345678] a\\nb\\u202e" in first
-    assert second.endswith("INFO  [12345678] plain")
+    assert second.endswith("INFO  [87654321] plain")
 
 
 def test_a_file_is_written_and_private(tmp_path: Path) -> None:

@@ -57,18 +57,17 @@ class Cron:
 
     def _moments(self, start: datetime) -> Iterator[datetime]:
         at = start.astimezone(self._zone)
-        if self._years is not None:
-            allowed = [year for year in sorted(self._years) if year >= at.year]
-            if not allowed:
-                return
-            if allowed[0] > at.year:
-                at = datetime(allowed[0], 1, 1, tzinfo=self._zone) - timedelta(seconds=1)
-        for moment in CronSim(self._text, at):
-            if self._years is None:
-                yield moment
-            elif moment.year > max(self._years) or moment.year > LAST_YEAR:
-                return
-            elif moment.year in self._years:
+        if self._years is None:
+            yield from CronSim(self._text, at)
+            return
+        for year in sorted(self._years):
+            if year < at.year:
+                continue
+            # From year to year: the moments of those in between are not worth counting.
+            first = datetime(year, 1, 1, tzinfo=self._zone) - timedelta(seconds=1)
+            for moment in CronSim(self._text, max(at, first)):
+                if moment.year != year:
+                    break
                 yield moment
 
 
@@ -82,7 +81,7 @@ def _years(field: str) -> frozenset[int] | None:
         try:
             low = 1970 if first == "*" else int(first)
             high = LAST_YEAR if first == "*" or (step and not last) else int(last or first)
-            found |= set(range(low, high + 1, int(step or 1)))
+            found |= set(range(low, min(high, LAST_YEAR) + 1, int(step or 1)))
         except ValueError:
             raise ConfigError(f"year {field!r} is not a year, a list, a range or a step") from None
     if not found:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from adapters.transports.local.schedule import Job, Schedule, read
 from adapters.transports.local.store import Run, Store
+from application.ports import Identity
 from domain.errors import ConfigError
 
 log = logging.getLogger("worker.schedule")
 
 LATE = 90.0  # seconds after which a moment counts as missed and not merely as late
 RETRIED = ("failed", "error")
+MAKE_UP = {"once": "one run makes up for them (catch_up: once)", "skip": "they are skipped (catch_up: skip)"}
+EXAMPLE = '{"jobs": [{"name": "hello", "time": "* * * * *", "command": "date"}]}'
 
 
 class Planner:
@@ -28,8 +31,15 @@ class Planner:
         self._state: tuple[int, ...] | None = None
         self._complaint = ""
         self._next: dict[str, datetime | None] = {}
-        self._retries: list[tuple[float, Run]] = []
+        self._identity: Identity | None = None
+        self._loaded = False
         self.jobs: Mapping[str, Job] = {}
+
+    def serve(self, identity: Identity) -> None:
+        """Plan only what this worker takes: another run would wait for ever."""
+        if identity != self._identity:
+            self._identity = identity
+            self._state = None
 
     def reload(self, now: datetime) -> None:
         """Read the file again if it changed. A file that cannot be read leaves the former schedule in force."""
@@ -37,67 +47,86 @@ class Planner:
             found = self._path.stat()
             state: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
         except OSError as error:
-            self._complain(f"{self._path}: cannot be read: {error.strerror}; it is looked for again every second")
+            hint = "" if self.jobs else f"; write {EXAMPLE} there, or set API_SERVER_URL and API_AUTH_TOKEN"
+            self._complain(f"{self._path}: cannot be read: {error.strerror}; looked for again every second{hint}")
             return
         if state == self._state:
             return
-        self._state = state
         try:
-            schedule = read(self._path)
+            schedule = read(self._path, self._identity)
         except ConfigError as error:
+            self._state = state
             kept = f"; the former {len(self.jobs)} jobs stay in force" if self.jobs else ""
             self._complain(f"{error}{kept}")
             return
         self._complaint = ""
-        self._take(schedule, now)
+        with self._store.together():
+            self._take(schedule, now)
+        self._state = state
 
     def due(self, now: datetime) -> list[Run]:
         """Plan what is due, store it, and return the runs of ``replace`` jobs that have to make room."""
+        ready = [(job, at) for job in self.jobs.values() if (at := self._next.get(job.name)) is not None and at <= now]
+        if not ready:
+            return []
         replaced: list[Run] = []
-        for job in self.jobs.values():
-            planned = self._next.get(job.name)
-            if planned is not None and planned <= now:
+        with self._store.together():
+            for job, planned in ready:
                 replaced += self._plan(job, planned, now)
-                self._next[job.name] = job.cron.after(now)
-        self._plan_retries(now)
+        # Only now: what could not be stored is planned again.
+        self._next |= {job.name: job.cron.after(now) for job, _ in ready}
         return replaced
 
     def wait(self, now: datetime) -> float:
         """Seconds until something may be due."""
         moments = [moment.timestamp() for moment in self._next.values() if moment is not None]
-        moments += [moment for moment, _ in self._retries]
+        if (retry := self._store.next_pending(now.timestamp())) is not None:
+            moments.append(retry)
         return max(0.0, min(moments, default=now.timestamp() + 1.0) - now.timestamp())
 
     def ended(self, run: Run, status: str, now: float) -> None:
         """A run is over: plan its retry if it has one left."""
         job = self.jobs.get(run.job)
         if job is not None and status in RETRIED and run.retry < job.max_retry:
-            self._retries.append((now + job.retry_delay, run))
+            # On disk at once, so that a restart does not forget it.
+            name = f"{run.name.removesuffix(f'-retry-{run.retry}')}-retry-{run.retry + 1}"
+            self._store.add(_run(job, name, now + job.retry_delay, "pending", retry=run.retry + 1))
         self._store.trim(self._keep)
 
-    def ready(self) -> list[Run]:
-        """Pending runs that may start now: a queued one waits until the former run of its job is over."""
-        live = self._store.live()
+    def ready(self, now: datetime) -> list[Run]:
+        """Pending runs that may start now: of one job one at a time, and a retry not before its pause is over."""
+        live = _due(self._store.live(), now)
         first: dict[str, Run] = {}
         for run in sorted(live, key=lambda it: (it.status != "running", it.planned)):
             first.setdefault(run.job, run)
-        return [run for run in live if run.status == "pending" and (first[run.job] is run or not self._queues(run.job))]
-
-    def _queues(self, job: str) -> bool:
-        return job in self.jobs and self.jobs[job].overlap == "queue"
+        return [run for run in live if run.status == "pending" and first[run.job] is run]
 
     def _take(self, schedule: Schedule, now: datetime) -> None:
         for problem in schedule.problems:
             log.error("%s", problem)
         for name, job in schedule.jobs.items():
             known = self.jobs.get(name)
-            if known is not None and known.text == job.text:
-                continue
-            self._next[name] = self._first(job, now)
+            if known is None:
+                self._next[name] = self._first(job, now)
+            elif known.when != job.when:  # its new moments count from now on, none of them was missed
+                self._store.see(name, now.timestamp())
+                self._next[name] = job.cron.after(now)
         for name in set(self._next) - set(schedule.jobs):
             del self._next[name]
         self.jobs = schedule.jobs
+        self._drop_stale(now)
         log.info("%d jobs are scheduled from %s", len(self.jobs), self._path)
+
+    def _drop_stale(self, now: datetime) -> None:
+        """End runs that wait for nothing: those of jobs that are gone, and those that a former life left too long."""
+        for run in self._store.live():
+            job = self.jobs.get(run.job)
+            late = not self._loaded and not run.retry and now.timestamp() - run.planned > LATE
+            if run.status == "pending" and (job is None or (late and job.catch_up == "skip")):
+                why = "its job is not in the schedule any more" if job is None else "it was missed"
+                log.warning("skipped: %s", why, extra=_label(run))
+                self._store.end(run.id, "skipped", "", why, now.timestamp())
+        self._loaded = True
 
     def _first(self, job: Job, now: datetime) -> datetime | None:
         """Where a job goes on: behind the last moment that was decided on, so nothing runs twice after a restart."""
@@ -116,37 +145,43 @@ class Planner:
         last = moments[-1] if moments else planned
         missed = (now - last).total_seconds() > LATE
         if missed or moments:
-            log.warning("%s: %d runs were missed", job.name, len(moments) + missed, extra={"task_name": job.name})
+            then = "the latest is run" if not missed else MAKE_UP[job.catch_up]
+            log.warning("%d runs were missed; %s", len(moments) + missed, then, extra={"task_name": job.name})
         replaced = [] if missed and job.catch_up == "skip" else self._add(job, last, now)
         # Behind the run itself: a crash in between plans the same name again, which changes nothing.
-        self._store.see(job.name, max(last, planned).timestamp())
+        self._store.see(job.name, last.timestamp())
         return replaced
 
     def _add(self, job: Job, planned: datetime, now: datetime) -> list[Run]:
-        name = f"{job.name}-{planned:%Y%m%d-%H%M%S}"
-        before = [run for run in self._store.live() if run.job == job.name]
+        # A clock that is set back shows an hour twice: its second time needs names of its own.
+        name = f"{job.name}-{planned:%Y%m%d-%H%M%S}{planned.strftime('%z') if planned.fold else ''}"
+        before = _due(self._store.live(job.name), now)
         waiting = [run for run in before if run.status == "pending"]
         if before and (job.overlap == "skip" or (job.overlap == "queue" and waiting)):
-            log.warning("%s is skipped: the former run is not over", name, extra={"task_name": name})
+            what = "still waits to be started" if waiting else "is not over"
+            log.warning("skipped: the former run %s (overlap: %s)", what, job.overlap, extra={"task_name": name})
             self._store.add(_run(job, name, planned.timestamp(), "skipped", ended=now.timestamp()))
             return []
         self._store.add(_run(job, name, planned.timestamp(), "pending"))
-        return before if job.overlap == "replace" else []
-
-    def _plan_retries(self, now: datetime) -> None:
-        due = [run for moment, run in self._retries if moment <= now.timestamp()]
-        self._retries = [(moment, run) for moment, run in self._retries if moment > now.timestamp()]
-        for run in due:
-            job = self.jobs.get(run.job)
-            if job is not None:
-                base = run.name.split("-retry-")[0]
-                name = f"{base}-retry-{run.retry + 1}"
-                self._store.add(_run(job, name, now.timestamp(), "pending", retry=run.retry + 1))
+        if job.overlap != "replace":
+            return []
+        for run in waiting:
+            self._store.end(run.id, "skipped", "", f"replaced by {name}", now.timestamp())
+        return [run for run in before if run.status == "running"]
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:
             self._complaint = text
             log.error("%s", text)
+
+
+def _due(runs: list[Run], now: datetime) -> list[Run]:
+    """Without those that wait for the moment of their retry."""
+    return [run for run in runs if run.status == "running" or run.planned <= now.timestamp()]
+
+
+def _label(run: Run) -> dict[str, str]:
+    return {"task": run.id, "task_name": run.name}
 
 
 def _run(job: Job, name: str, planned: float, status: str, retry: int = 0, ended: float | None = None) -> Run:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from adapters.transports.local.cron import Cron
 from adapters.wire.messages import decode_metadata
+from application.ports import Identity
 from domain.errors import ConfigError
 from domain.task import Metadata
 
@@ -39,7 +41,8 @@ class Job:
     metadata: Metadata = field(default_factory=Metadata)
     overlap: Literal["skip", "queue", "replace"] = "skip"
     catch_up: Literal["skip", "once"] = "skip"
-    text: str = ""  # the entry as JSON: a change of it is a new job
+    save_log: bool = True
+    when: str = ""  # its time and zone as they stand in the file: with others, its moments are others
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,11 @@ class Schedule:
     problems: tuple[str, ...]
 
 
-def read(path: Path) -> Schedule:
-    """Read the file. Raises ConfigError where it cannot be read as a whole; ``problems`` tells of single jobs."""
+def read(path: Path, who: Identity | None = None) -> Schedule:
+    """Read the file. Raises ConfigError where it cannot be read as a whole; ``problems`` tells of single jobs.
+
+    With ``who`` given, jobs that select other workers are left out, and a category that it does not take is a problem.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -69,7 +75,7 @@ def read(path: Path) -> Schedule:
             job = parse(entry)
             if job is not None and job.name in jobs:
                 raise ConfigError("another job has the same name")
-            if job is not None:
+            if job is not None and _is_for(job, who):
                 jobs[job.name] = job
         except ConfigError as error:
             problems.append(f"{path}: job {name or number!r}: {error}")
@@ -80,6 +86,8 @@ def parse(entry: Any) -> Job | None:
     """One entry; None where it is switched off. Raises ConfigError."""
     if not isinstance(entry, dict):
         raise ConfigError("is not a JSON object")
+    if not _storable(entry):
+        raise ConfigError("holds half of a character (a \\ud800 to \\udfff without its other half)")
     for key, value in entry.items():
         kind = KEYS.get(key)
         if kind is None:
@@ -99,15 +107,36 @@ def parse(entry: Any) -> Job | None:
     metadata = decode_metadata(entry.get("metadata"))
     if metadata.problem:
         raise ConfigError(metadata.problem)
+    if entry.get("category", "command") in ("command", "default") and not entry.get("command", "").strip():
+        raise ConfigError("command is missing")
     args = entry.get("args", "")
-    plain = ("name", "category", "command", "timeout", "max_retry", "retry_delay", "overlap", "catch_up")
+    plain = ("name", "category", "command", "timeout", "max_retry", "retry_delay", "overlap", "catch_up", "save_log")
     return Job(
         cron=Cron(entry["time"], _zone(entry.get("timezone", ""))),
         args=args if isinstance(args, str) else json.dumps(args, ensure_ascii=False),
         metadata=metadata,
-        text=json.dumps(entry, sort_keys=True),
+        when=f"{entry['time']} {entry.get('timezone', '')}",
         **{key: entry[key] for key in plain if key in entry},
     )
+
+
+def _storable(entry: Any) -> bool:
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_for(job: Job, who: Identity | None) -> bool:
+    if who is None:
+        return True
+    if job.category not in who.tasks:
+        near = difflib.get_close_matches(job.category, who.tasks, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"category {job.category!r} is not in worker.tasks{hint}")
+    chosen = job.metadata.worker_select
+    return not chosen or who.id in chosen or who.name in chosen
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -118,7 +147,10 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _local_zone() -> str:
-    """The name of the machine's zone, as far as it tells; UTC otherwise."""
+    """The name of the machine's zone, as far as it tells (TZ first, as for any program); UTC otherwise."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named and named in available_timezones():
+        return named
     try:
         target = str(Path("/etc/localtime").resolve())
     except OSError:

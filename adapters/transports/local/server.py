@@ -44,6 +44,8 @@ class LocalServer:
 
     def connect(self, identity: Identity) -> None:
         self._worker = identity.id
+        with self._guard:
+            self._planner.serve(identity)
         self._offered.clear()
         self._wake.clear()
         self._open = True
@@ -106,7 +108,7 @@ class LocalServer:
             if replaced:
                 events.append(TaskEvent(Action.STOP, tuple(self._task(run) for run in replaced)))
             clock = self._runtime.now()
-            ready = [run for run in self._planner.ready() if self._offered.get(run.id, 0.0) <= clock]
+            ready = [run for run in self._planner.ready(now) if self._offered.get(run.id, 0.0) <= clock]
             for run in ready:
                 self._offered[run.id] = clock + OFFER_AGAIN
             if len(self._offered) > 10_000:
@@ -127,7 +129,7 @@ class LocalServer:
             args=job.args,
             name=run.name,
             timeout=job.timeout,
-            save_log=True,
+            save_log=job.save_log,
             cronjob=str(uuid.uuid5(uuid.NAMESPACE_OID, job.name)),
             metadata=job.metadata,
             worker_id=run.worker_id,
@@ -137,6 +139,9 @@ class LocalServer:
         )
 
     # -- Coordination --------------------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """No call ever waits for somebody else."""
 
     def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
         with self._guard:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,16 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, job TEXT NOT NULL, name TEXT NOT NULL, planned REAL NOT NULL, status TEXT NOT NULL,
   worker_id TEXT NOT NULL DEFAULT '', retry INTEGER NOT NULL DEFAULT 0, output TEXT NOT NULL DEFAULT '',
-  error TEXT NOT NULL DEFAULT '', started REAL, ended REAL, log TEXT NOT NULL DEFAULT '');
+  error TEXT NOT NULL DEFAULT '', started REAL, ended REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS runs_by_name ON runs (name);
 CREATE INDEX IF NOT EXISTS runs_by_state ON runs (status, planned);
+CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job, status);
+CREATE TABLE IF NOT EXISTS logs (
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, bytes INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS logs_by_run ON logs (run, bytes);
 CREATE TABLE IF NOT EXISTS jobs (name TEXT PRIMARY KEY, seen REAL NOT NULL);
 """
-LIVE = ("pending", "running")
+LOGS = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,6 @@ class Run:
     output: str
     ended: float | None
 
-    @property
-    def live(self) -> bool:
-        return self.status in LIVE
-
 
 FIELDS = "id, job, name, planned, status, worker_id, retry, output, ended"
 
@@ -47,10 +48,12 @@ FIELDS = "id, job, name, planned, status, worker_id, retry, output, ended"
 class Store:
     """One connection behind one lock; any thread. Times are seconds since 1970. Raises JournalError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, logs: int = LOGS) -> None:
+        """``logs`` bytes of the runs' logs are kept, all together."""
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._path = path
+        self._logs = logs
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -71,9 +74,26 @@ class Store:
         rows = self._do(f"SELECT {FIELDS} FROM runs WHERE id = ?", (run_id,))  # noqa: S608 - constant columns
         return Run(*rows[0]) if rows else None
 
-    def live(self) -> list[Run]:
-        rows = self._do(f"SELECT {FIELDS} FROM runs WHERE status IN ('pending', 'running') ORDER BY planned")  # noqa: S608
+    def live(self, job: str = "") -> list[Run]:
+        """Runs that are not over, of one job or of all."""
+        which, values = ("AND job = ?", (job,)) if job else ("", ())
+        rows = self._do(
+            f"SELECT {FIELDS} FROM runs WHERE status IN ('pending', 'running') {which} ORDER BY planned",  # noqa: S608
+            values,
+        )
         return [Run(*row) for row in rows]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes of the block or, where it raises, none. Many jobs due at once cost one write to the disk."""
+        with self._guard:
+            self._do("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._do("COMMIT")
+            except BaseException:
+                self._do("ROLLBACK")
+                raise
 
     def recent(self, limit: int) -> list[Run]:
         rows = self._do(f"SELECT {FIELDS} FROM runs ORDER BY planned DESC LIMIT ?", (limit,))  # noqa: S608
@@ -100,17 +120,24 @@ class Store:
                 raise JournalError(f"{self._path}: {failure}") from None
             return cursor.rowcount > 0
 
+    def next_pending(self, after: float) -> float | None:
+        """When the first run that waits for its time may start."""
+        rows = self._do("SELECT MIN(planned) FROM runs WHERE status = 'pending' AND planned > ?", (after,))
+        return None if rows[0][0] is None else float(rows[0][0])
+
     def append_log(self, run_id: str, text: str) -> int:
-        self._do("UPDATE runs SET log = log || ? WHERE id = ?", (text, run_id))
+        size = len(text.encode("utf-8", "replace"))
+        self._do(
+            "INSERT INTO logs (run, bytes, text) SELECT id, ?, ? FROM runs WHERE id = ?",
+            (size, text.encode("utf-8", "replace").decode(), run_id),
+        )
         return self.log_size(run_id)
 
     def log_size(self, run_id: str) -> int:
-        rows = self._do("SELECT length(CAST(log AS BLOB)) FROM runs WHERE id = ?", (run_id,))
-        return int(rows[0][0]) if rows else 0
+        return int(self._do("SELECT COALESCE(SUM(bytes), 0) FROM logs WHERE run = ?", (run_id,))[0][0])
 
     def log(self, run_id: str) -> str:
-        rows = self._do("SELECT log FROM runs WHERE id = ?", (run_id,))
-        return str(rows[0][0]) if rows else ""
+        return "".join(text for (text,) in self._do("SELECT text FROM logs WHERE run = ? ORDER BY id", (run_id,)))
 
     def seen(self, job: str) -> float | None:
         """The last planned moment of the job that was decided on."""
@@ -121,12 +148,19 @@ class Store:
         self._do("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job, moment))
 
     def trim(self, keep: int) -> None:
-        """Keep the latest ``keep`` ended runs."""
-        self._do(
-            "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE ended IS NOT NULL ORDER BY ended DESC "
-            "LIMIT -1 OFFSET ?)",
-            (keep,),
-        )
+        """Keep the latest ``keep`` ended runs, and of their logs the latest that fit."""
+        old = self._do("SELECT id FROM runs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT -1 OFFSET ?", (keep,))
+        for row in old:
+            self._do("DELETE FROM runs WHERE id = ?", row)
+            self._do("DELETE FROM logs WHERE run = ?", row)
+        total = int(self._do("SELECT COALESCE(SUM(bytes), 0) FROM logs")[0][0])
+        if total <= self._logs:
+            return
+        for (run_id,) in self._do("SELECT id FROM runs WHERE ended IS NOT NULL ORDER BY ended"):
+            total -= self.log_size(run_id)
+            self._do("DELETE FROM logs WHERE run = ?", (run_id,))
+            if total <= self._logs:
+                return
 
     def close(self) -> None:
         with self._guard:

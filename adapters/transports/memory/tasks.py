@@ -10,7 +10,6 @@ from typing import Any
 
 OUTPUT_LIMIT = 65_535
 NAME_LIMIT = 256
-ZERO_TIME = "0001-01-01T00:00:00Z"
 ACCEPTED = frozenset({"pending", "running", "success", "failed", "error", "timeout", "canceled", "stopped", "retrying"})
 ENDS = ACCEPTED - {"pending", "running"}
 PATCHED = ("cronjob", "next", "status", "worker_id", "worker_name", "time_start", "time_end", "is_standalone", "output",
