@@ -53,9 +53,11 @@ class KnownHosts:
         if self._lines is None:
             path = os.path.expanduser(self._paths[0])
             os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            with open(os.open(path, flags, 0o600), "a+b", buffering=0) as file:
-                file.write(f"{name_of(host, port)} {kind} {key}\n".encode())
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "a+b", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
+                file.write(f"{'' if whole else chr(10)}{name_of(host, port)} {kind} {key}\n".encode())
 
 
 def name_of(host: str, port: int) -> str:
