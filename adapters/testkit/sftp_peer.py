@@ -21,11 +21,13 @@ from paramiko.sftp import SFTP_FAILURE, SFTP_OK, SFTP_PERMISSION_DENIED
 class PasswordPeer:
     """For use as a context manager: one user, one password, one host key. It serves the files below ``root`` only.
 
-    Directories named ``unreadable`` cannot be listed; beyond ``room`` bytes no file grows.
+    Directories named ``unreadable`` cannot be listed. The block that goes beyond ``room`` bytes of a file is refused,
+    or, by a ``forgetful`` one, taken with all that follow and not kept.
     """
 
-    def __init__(self, root: Path, user: str, password: str, unreadable: str = "", room: int = 1 << 40) -> None:
-        self.root, self.user, self.password, self.unreadable, self.room = root, user, password, unreadable, room
+    def __init__(self, root: Path, user: str, password: str) -> None:
+        self.root, self.user, self.password = root, user, password
+        self.unreadable, self.room, self.forgetful = "", 1 << 40, False
         self._key = paramiko.ECDSAKey.generate()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -121,7 +123,7 @@ class _Files(paramiko.SFTPServerInterface):
         def opened() -> Any:
             mode = "r+b" if flags & os.O_RDWR else "wb" if flags & os.O_WRONLY else "rb"
             file = os.fdopen(os.open(path, flags, 0o600), mode)
-            handle = _Handle(flags, self._peer.room)
+            handle = _Handle(flags, self._peer)
             handle.readfile = handle.writefile = file  # type: ignore[attr-defined]
             return handle
 
@@ -132,15 +134,16 @@ class _Files(paramiko.SFTPServerInterface):
 
 
 class _Handle(paramiko.SFTPHandle):
-    def __init__(self, flags: int, room: int) -> None:
+    def __init__(self, flags: int, peer: PasswordPeer) -> None:
         super().__init__(flags)
-        self._room = room
+        self._peer = peer
 
     def stat(self) -> Any:
         return SFTPAttributes.from_stat(os.fstat(self.readfile.fileno()))  # type: ignore[attr-defined]
 
     def write(self, offset: int, data: Any) -> Any:
-        # Only one block fails, as on a disk that is full for a moment: the size is right in the end.
-        if offset <= self._room < offset + len(data):
-            return SFTP_FAILURE
-        return super().write(offset, data)
+        room, end = self._peer.room, offset + len(data)
+        if end > room and self._peer.forgetful:
+            return SFTP_OK
+        # Only one block is refused, as on a disk that is full for a moment: the size is right in the end.
+        return SFTP_FAILURE if offset <= room < end else super().write(offset, data)

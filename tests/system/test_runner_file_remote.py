@@ -17,13 +17,20 @@ from typing import Any
 import pytest
 
 from adapters.process import tree
+from adapters.runners.dialling import Connections
+from adapters.runners.file.login import login_of
+from adapters.runners.file.ports import FileTrouble
+from adapters.runners.file.remote import RemoteFiles
 from adapters.runners.file.runner import FileRunner
 from adapters.runners.file.sftp import Sftp
+from adapters.runners.file.ssh import Line
+from adapters.runners.file.task import FileArgs
+from adapters.runners.file.walk import Policy
 from adapters.testkit.sftp_peer import PasswordPeer
 from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
-from domain.runner import Credential, ExecutionContext
+from domain.runner import CancelRequest, Credential, ExecutionContext, Urgency
 from domain.status import Status
 
 PROMISED = 1.5 + 3.0  # seconds, and a margin for a machine that does much else
@@ -142,17 +149,15 @@ def test_a_forbidden_path_is_refused_before_anything_is_asked(path: str) -> None
             FileRunner([]).parse_args("", json.dumps(args | {"host": "h", "credential": "c"}))
 
 
-@pytest.mark.parametrize("peer_kind", ["sshd", "textual"])
-def test_a_link_into_a_forbidden_directory_is_refused(
-    request: pytest.FixtureRequest, tmp_path: Path, peer_kind: str
-) -> None:  # G70
+def test_a_link_into_a_forbidden_directory_is_refused(sshd: SshPeer, tmp_path: Path) -> None:  # G70
     (tmp_path / "way").symlink_to("/etc")
-    if peer_kind == "sshd":
-        peer = request.getfixturevalue("sshd")
+    assert led_astray(sshd, tmp_path) == 0
+
+
+def test_a_server_that_resolves_no_link_leads_nowhere_else(tmp_path: Path) -> None:  # G70
+    (tmp_path / "way").symlink_to("/etc")
+    with PasswordPeer(tmp_path, "eve", "pass") as peer:
         assert led_astray(peer, tmp_path) == 0
-    else:
-        with PasswordPeer(tmp_path, "eve", "pass") as other:  # its realpath resolves no link
-            assert led_astray(other, tmp_path) == 0
 
 
 def led_astray(peer: Any, root: Path) -> int:
@@ -179,7 +184,8 @@ def test_an_unreadable_directory_costs_only_itself_there(tmp_path: Path) -> None
     for name in ("a", "b", "secret"):
         (tmp_path / "t" / name).mkdir(parents=True)
         (tmp_path / "t" / name / "x.log").write_text("x")
-    with PasswordPeer(tmp_path, "eve", "pass", unreadable="secret") as peer:
+    with PasswordPeer(tmp_path, "eve", "pass") as peer:
+        peer.unreadable = "secret"
         task = Remote(peer, "username_password", username="eve", password="pass")
         result = task.execute(action="cleanup", path=str(tmp_path / "t"), pattern="*.log", recursive=True)
     assert (result.status, json.loads(result.output)["deleted_count"]) == (Status.SUCCESS, 2)
@@ -198,11 +204,14 @@ def test_a_server_without_extensions_is_served_as_well(tmp_path: Path) -> None:
     assert (tmp_path / "x.tar").stat().st_size > 3_000_000
 
 
-def test_an_error_of_the_server_in_the_middle_leaves_nothing(tmp_path: Path) -> None:  # F5, F9
+@pytest.mark.parametrize("room", [1_000_000, 2_900_000], ids=["early", "late"])
+@pytest.mark.parametrize("forgetful", [False, True], ids=["refused", "forgotten"])
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, room: int, forgetful: bool) -> None:  # F5, F9
     base = tmp_path / "t"
     base.mkdir()
     (base / "a.log").write_bytes(bytes(3_000_000))
-    with PasswordPeer(tmp_path, "eve", "pass", room=1_000_000) as peer:
+    with PasswordPeer(tmp_path, "eve", "pass") as peer:
+        peer.room, peer.forgetful = room, forgetful
         for args in (
             {"action": "compress", "level": 0, "remove_source": True},
             {"action": "backup", "target": f"{tmp_path}/b/x"},
@@ -270,6 +279,26 @@ def test_a_large_file_is_left_in_the_middle(sshd: SshPeer, tmp_path: Path, args:
         assert ending == "kill" or growing(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("urgency", "connected", "at_once"),
+    [(Urgency.NOW, True, True), (Urgency.NOW, False, True), (Urgency.POLITE, False, True), (Urgency.POLITE, True, False)],
+)  # fmt: skip
+def test_only_a_stop_of_an_open_connection_leaves_time_to_clear_up(
+    sshd: SshPeer, monkeypatch: pytest.MonkeyPatch, urgency: Urgency, connected: bool, at_once: bool
+) -> None:  # F8
+    credential = Credential("c", "ssh_private_key", "key", {"private_key": sshd.plain_key, "username": sshd.user})
+    args = FileArgs(host="127.0.0.1", port=sshd.port, known_hosts=sshd.known_hosts)
+    line = Line(login_of(args, credential, ""), lambda _: None)
+    cuts: list[str] = []
+    if connected:
+        line.sftp()
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "hang_up", lambda self: cuts.append("cut"))
+        line.cancel(CancelRequest(EndReason.STOPPED, urgency))
+        assert bool(cuts) is at_once
+    line.close()
+
+
 def test_a_stop_ends_a_walk_there(sshd: SshPeer, tmp_path: Path) -> None:  # F8
     for number in range(300):
         (tmp_path / f"{number}.log").write_text("x")
@@ -301,9 +330,53 @@ def test_another_file_system_is_not_entered(sshd: SshPeer, tmp_path: Path, monke
     assert json.loads(result.output)["deleted_files"] == [f"{tmp_path}/here/x.log (1 B)"]
 
 
+def test_a_cleanup_of_many_misses_none(sshd: SshPeer, tmp_path: Path) -> None:
+    """Files are deleted while the server is still listing them."""
+    (tmp_path / "keep.txt").write_text("x")
+    for number in range(1_000):
+        os.mknod(tmp_path / f"{number}.log", 0o600 | stat.S_IFREG)
+    result = Remote(sshd).execute(action="cleanup", path=str(tmp_path), pattern="*.log")
+    assert json.loads(result.output)["deleted_count"] == 1_000
+    assert os.listdir(tmp_path) == ["keep.txt"]
+
+
+def test_what_changes_while_a_cleanup_stands_at_it_is_kept(sshd: SshPeer, tmp_path: Path) -> None:  # G71
+    for name in ("a.log", "b.log", "c.log"):
+        (tmp_path / name).write_text("old")
+    task = Remote(sshd)
+
+    def change(data: bytes) -> None:
+        task.log += data
+        for path in tmp_path.iterdir() if b"deleted" in data else ():
+            path.write_text("new and longer")
+
+    task._take = change  # type: ignore[method-assign]
+    result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log")
+    assert json.loads(result.output)["deleted_count"] == 1
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new and longer"] * 2
+    assert task.log.count(b"something else meanwhile") == 2
+
+
+def test_a_file_swapped_for_a_link_is_not_read(sshd: SshPeer, tmp_path: Path) -> None:  # G70, G72
+    (tmp_path / "a").write_text("a")
+    credential = Credential("c", "ssh_private_key", "key", {"private_key": sshd.plain_key, "username": sshd.user})
+    args = FileArgs(host="127.0.0.1", port=sshd.port, known_hosts=sshd.known_hosts)
+    line = Line(login_of(args, credential, ""), lambda _: None)
+    try:
+        files = RemoteFiles(Sftp(line.sftp(), "h"), Policy(None), lambda: False, lambda _: None)
+        with files.entry(tmp_path / "a") as found:
+            (tmp_path / "a").rename(tmp_path / "b")
+            (tmp_path / "a").symlink_to("b")
+            with pytest.raises(FileTrouble, match="something else"), files.read(found):
+                pass
+    finally:
+        line.close()
+
+
 def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Path) -> None:
     for number in range(300):
-        (tmp_path / f"{number}.log").write_text("x")
+        (tmp_path / f"{number % 3}").mkdir(exist_ok=True)
+        (tmp_path / f"{number % 3}" / f"{number}.log").write_text("x")
     before = {proc.pid for proc in tree.below(os.getpid())}
     task = Remote(sshd)
 
@@ -314,7 +387,7 @@ def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Pat
                     os.kill(proc.pid, signal.SIGKILL)
 
     task._take = end_session  # type: ignore[method-assign]
-    result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log")
+    result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log", recursive=True)
     assert (result.status, "connection was lost" in result.error) == (Status.FAILED, True), result.error
 
 
