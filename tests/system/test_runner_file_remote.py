@@ -373,7 +373,29 @@ def test_a_file_swapped_for_a_link_is_not_read(sshd: SshPeer, tmp_path: Path) ->
         line.close()
 
 
-def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Path) -> None:
+def test_a_server_that_says_nothing_more_is_given_up(
+    sshd: SshPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.runners.file.ssh.ANSWER", 0.3)
+    before = {proc.pid for proc in tree.below(os.getpid())}
+    frozen: list[int] = []
+    task = Remote(sshd)
+
+    def freeze(data: bytes) -> None:
+        if b"connected" in data:
+            frozen.extend(proc.pid for proc in tree.below(os.getpid()) if proc.pid not in before)
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+
+    task._take = freeze  # type: ignore[method-assign]
+    result = task.execute(action="stat", path=str(tmp_path))
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    assert (result.status, "no answer in time" in result.error) == (Status.FAILED, True), result.error
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Path, dry_run: bool) -> None:
     for number in range(300):
         (tmp_path / f"{number % 3}").mkdir(exist_ok=True)
         (tmp_path / f"{number % 3}" / f"{number}.log").write_text("x")
@@ -381,13 +403,13 @@ def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Pat
     task = Remote(sshd)
 
     def end_session(data: bytes) -> None:
-        if b"deleted" in data:
+        if b" delete" in data or data.startswith(b"delete"):
             for proc in tree.below(os.getpid()):
                 if proc.pid not in before:
                     os.kill(proc.pid, signal.SIGKILL)
 
     task._take = end_session  # type: ignore[method-assign]
-    result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log", recursive=True)
+    result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log", recursive=True, dry_run=dry_run)
     assert (result.status, "connection was lost" in result.error) == (Status.FAILED, True), result.error
 
 
