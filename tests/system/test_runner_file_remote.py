@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -239,6 +240,12 @@ def until(what: Callable[[], Any]) -> Any:
     return found
 
 
+def tell(pid: int, number: int) -> None:
+    """The processes of a session end each other."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 @pytest.mark.parametrize("args", [{"action": "backup"}, {"action": "compress"}], ids=["copy", "archive"])
 @pytest.mark.parametrize("ending", ["stop", "kill", "time-out", "stop of a frozen server"])
 def test_a_large_file_is_left_in_the_middle(sshd: SshPeer, tmp_path: Path, args: dict[str, Any], ending: str) -> None:
@@ -258,17 +265,14 @@ def test_a_large_file_is_left_in_the_middle(sshd: SshPeer, tmp_path: Path, args:
     assert sessions
     if ending == "stop of a frozen server":
         for pid in sessions:
-            os.kill(pid, signal.SIGSTOP)
+            tell(pid, signal.SIGSTOP)
     began = time.monotonic()
     if ending != "time-out":
         task.runner.kill() if ending == "kill" else task.runner.stop()
     thread.join(PROMISED + 2)
     took = time.monotonic() - began
     for pid in sessions:
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
+        tell(pid, signal.SIGCONT)
     assert [result.status for result in results] == [Status.TIMEOUT if ending == "time-out" else Status.STOPPED]
     assert took < PROMISED + (1.5 if ending == "time-out" else 0)
     assert not list(tmp_path.glob("out*"))
@@ -385,12 +389,12 @@ def test_a_server_that_says_nothing_more_is_given_up(
         if b"connected" in data:
             frozen.extend(proc.pid for proc in tree.below(os.getpid()) if proc.pid not in before)
             for pid in frozen:
-                os.kill(pid, signal.SIGSTOP)
+                tell(pid, signal.SIGSTOP)
 
     task._take = freeze  # type: ignore[method-assign]
     result = task.execute(action="stat", path=str(tmp_path))
     for pid in frozen:
-        os.kill(pid, signal.SIGCONT)
+        tell(pid, signal.SIGCONT)
     assert (result.status, "no answer in time" in result.error) == (Status.FAILED, True), result.error
 
 
@@ -406,7 +410,7 @@ def test_a_server_that_dies_ends_the_task_as_failed(sshd: SshPeer, tmp_path: Pat
         if b" delete" in data or data.startswith(b"delete"):
             for proc in tree.below(os.getpid()):
                 if proc.pid not in before:
-                    os.kill(proc.pid, signal.SIGKILL)
+                    tell(proc.pid, signal.SIGKILL)
 
     task._take = end_session  # type: ignore[method-assign]
     result = task.execute(action="cleanup", path=str(tmp_path), pattern="*.log", recursive=True, dry_run=dry_run)
