@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 5
-PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace
+PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime
 
 .PHONY: help setup run demo test check torture mutants peers lock clean
 
@@ -44,7 +44,7 @@ torture: $(VENV)/.dev ## the long form of the reliability tests: make torture MI
 mutants: $(VENV)/.dev ## show that each deliberate defect turns a test red
 	$(BIN)/python -m adapters.testkit.mutants
 
-peers: ## install the real servers that tests talk to (Debian packages; needs root)
+peers: ## install the real servers and tools that tests use (Debian packages; needs root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEERS)
 

@@ -6,10 +6,17 @@ else is imported inside the functions below, in the child.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
+    # standard library (G84). ``main`` puts it behind that.
+    del sys.path[0]
+
 import contextlib
+import functools
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +28,10 @@ if TYPE_CHECKING:
     from adapters.config.load import Loaded
     from adapters.journal.statedir import PauseMark
     from adapters.observability.redact import Redactor
+    from adapters.process.cgroups import Cgroups
     from adapters.process.guardian import GuardianLink
     from adapters.process.ports import Processes
+    from adapters.runners.container import Leftovers, Owner
     from application.ports import Coordination, Limits, Transport
     from application.worker import Worker
     from domain.result import Result
@@ -37,9 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
+        packages = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
+        sys.path.insert(next(packages, len(sys.path)), str(ROOT))
     from adapters.process import guardian
 
+    guardian.forbid_inspection()
     if runs_the_worker(arguments) and guardian.FD_VARIABLE not in os.environ:
         return guardian.Guardian([sys.executable, str(Path(__file__).resolve()), *arguments]).run()
     from adapters.cli.commands import main as command_line
@@ -88,7 +99,7 @@ def pause_mark(loaded: Loaded) -> PauseMark:
 
 
 def make_registry(
-    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]]
+    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]], owner: Owner | None = None
 ) -> tuple[RunnerRegistry, list[str]]:
     """All runners by category, and a text for each plug-in that could not be loaded."""
     from adapters.config.plugins import load_plugins
@@ -119,7 +130,7 @@ def make_registry(
     git = GitOptions(runners.known_hosts, runners.ca_file)
     registry.register("git", lambda: GitRunner(processes, options, git))
     for category in ("container", "docker"):
-        registry.register(category, lambda: ContainerRunner(processes, options))
+        registry.register(category, lambda: ContainerRunner(processes, options, owner=owner))
     registry.register("file", lambda: FileRunner(runners.file_roots, runners.known_hosts))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 
@@ -184,6 +195,7 @@ def run_worker(loaded: Loaded) -> int:
         mark = pause_mark(loaded)
         obey(mark, worker)
         worker.start()
+        assembled.leftovers.start()
         while not stop.wait(0.5) and not worker.loops.broken.is_set():
             obey(mark, worker)
             if hanging := worker.loops.find_hanging():
@@ -211,8 +223,7 @@ def obey_signals(stop: threading.Event, hurry: threading.Event) -> None:
         logging.getLogger("worker").warning("asked what each thread does:\n%s", stacks())
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, end)
+        signal.signal(number, end)
     signal.signal(signal.SIGUSR1, tell)
 
 
@@ -230,6 +241,7 @@ class Assembled:
     worker: Worker
     problems: list[str]
     state_dir: Path
+    leftovers: Leftovers
 
 
 def assemble(
@@ -242,9 +254,11 @@ def assemble(
     from adapters.journal.sqlite import SqliteJournal
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
+    from adapters.process.environment import child_environment
     from adapters.process.remains import ProcessRemains, owner_of
     from adapters.process.supervisor import Supervisor
     from adapters.process.unguarded import NoWarden
+    from adapters.runners.container import Leftovers, Owner
     from application.execution import Contexts, Execution
     from application.ports import Identity, Node, Ports
     from application.worker import Worker
@@ -270,16 +284,21 @@ def assemble(
     stack.callback(outside.close)
     runtime, metrics = outside.runtime, outside.metrics
     observer = Observers(journal, guardian)
-    processes = Supervisor(observer, owner_of(state_dir))
+    groups = make_cgroups(execution.cgroup, owner_of(state_dir))
+    processes = Supervisor(observer, owner_of(state_dir), groups)
     stack.callback(processes.close)
-    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),))
+    owner = Owner(identity_id, state_dir / "engines")
+    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner)
     known = set(registry.list())
     tasks = tuple(category for category in settings.worker.tasks if category in known)
     if missing := [category for category in settings.worker.tasks if category not in known]:
         problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
     identity = Identity(identity_id, name, settings.worker.description, settings.worker.working_dir, tasks)
     credentials = RedactedCredentials(outside.coordination, redactor)
-    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination)
+    inherited = functools.partial(child_environment, os.environ, {})
+    leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited((redacted_token(),)))
+    stack.callback(leftovers.close)
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination, redactor.add)
     limits = make_limits(loaded)
     if guardian is not None:
         guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)
@@ -296,7 +315,23 @@ def assemble(
     )
     runs = Execution(runtime, registry, contexts, execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
-    return Assembled(worker, problems, state_dir)
+    return Assembled(worker, problems, state_dir, leftovers)
+
+
+def make_cgroups(setting: str, owner: str) -> Cgroups | None:
+    """Control groups where they can be had, those of former lives ended; says which way processes are found."""
+    import logging
+
+    from adapters.process.cgroups import Cgroups, find_parent
+
+    parent = find_parent(setting)
+    where = f"control groups in {parent}, " if parent is not None else ""
+    logging.getLogger("worker").info("the processes of tasks are found by %stheir tree and their mark", where)
+    if parent is None:
+        return None
+    groups = Cgroups(parent, owner)
+    groups.sweep()
+    return groups
 
 
 class Observers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from application.approvals import LEFT_RUNNING
 from application.ports import Metrics
 from application.run_task import RunTask
 from application.runs import RunTable
@@ -22,8 +23,8 @@ ENDINGS = {
 
 
 class Dispatcher:
-    """``takes`` tells whether a task is for this worker; ``orphan`` is told of endings for tasks not in hand: they may
-    be left from a former life."""
+    """``takes`` tells whether a task is for this worker; ``orphan`` is told of endings for tasks not in hand, which may
+    be left from a former life, and for those whose run leaves them running."""
 
     def __init__(
         self,
@@ -55,8 +56,9 @@ class Dispatcher:
 
     def _end(self, task: Task, request: CancelRequest) -> None:
         run = self._table.find(task.id)
-        if run is None:
+        if run is None or run.task.category in LEFT_RUNNING:  # such a run may have no ears any more
             self._orphan(task.id)
+        if run is None:
             return
         log.info("%s", request.note, extra=run.label)
         run.token.cancel(request)

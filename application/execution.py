@@ -29,8 +29,15 @@ log = logging.getLogger("worker.task")
 class Contexts:
     """Makes the ExecutionContext of a task: its directories, environment, log and sources of credentials."""
 
-    def __init__(self, root: Path, credentials: CredentialSource, approvals: ApprovalDesk) -> None:
+    def __init__(
+        self,
+        root: Path,
+        credentials: CredentialSource,
+        approvals: ApprovalDesk,
+        conceal: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._root = root
+        self._conceal = conceal
         self._credentials = credentials
         self._approvals = approvals
 
@@ -42,6 +49,7 @@ class Contexts:
             default_dir=(self._root / "tasks" / (task.cronjob or task.id)).absolute(),
             environment=task.metadata.environment,
             log=write,
+            conceal=self._conceal,
             credentials=self._credentials,
             approvals=self._approvals,
             workflow_exec_id=task.workflow_exec_id,

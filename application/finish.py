@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from application.delivery import Delivery
 from application.execution import Execution
@@ -12,12 +13,13 @@ from application.ports import Entry, Node, Ports, Report
 from application.reporting import Reporter
 from application.runs import Run
 from domain.errors import JournalError
-from domain.result import Result
+from domain.result import EndReason, Result
 from domain.status import Status
 
 log = logging.getLogger("worker.task")
 
 LOG_LAG = 20  # hundredths of a second
+KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class Finish:
@@ -69,10 +71,18 @@ class Finish:
             return
         log.info("started: %s", task.category, extra=run.label)
         write = self._log_writer(run)
-        result = self._execution.run(run, write)
+        result = self._true_cause(run, self._execution.run(run, write))
         if result.status is not Status.SUCCESS and result.error:
             write(f"\n-------\n{result.error}\n".encode())
         self.with_result(run, result)
+
+    def _true_cause(self, run: Run, result: Result) -> Result:
+        """What is killed though nobody here asked, after its lease has ended, was killed by the guardian (G29)."""
+        killed = result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED
+        if not killed or self._leases.holds(run.task.id):
+            return result
+        reason = EndReason.LEASE_LOST
+        return replace(result, status=reason.status, end_reason=reason, error="the task's lock was lost")
 
     def with_result(self, run: Run, result: Result) -> None:
         """Keep the decided end, then let delivery take it from here."""

@@ -16,6 +16,8 @@ from domain.errors import CoordinationError
 log = logging.getLogger("worker.leases")
 
 ATTEMPT = 2.0  # seconds: the longest a single renewal may take
+LEAST = 0.05  # seconds: a renewal that has less is not tried
+OVERRUN = 1.0  # seconds: how long one renewal may keep the loop from declaring another lease lost
 
 
 @dataclass(slots=True)
@@ -40,11 +42,6 @@ class Lease:
     @property
     def due(self) -> float:
         return max(self.sent + self.ttl / 3, self.retry_at)
-
-    @property
-    def next_at(self) -> float:
-        """When it wants attention: to be renewed, or to be declared lost."""
-        return min(self.due, self.deadline)
 
 
 def lock_key(task_id: str) -> str:
@@ -81,6 +78,8 @@ class LeaseKeeper:
             return None
         lease = Lease(task_id, value, ttl, sent, on_lost)
         with self._guard:
+            if self._runtime.now() >= lease.deadline:
+                return None  # this process stood still meanwhile; what is left of the lock ends by itself
             self._leases[task_id] = lease
         self._warden.lease(task_id, lease.deadline)
         self._wake.set()
@@ -115,42 +114,51 @@ class LeaseKeeper:
             log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
 
     def run(self, closing: Callable[[], bool]) -> None:
-        """One of the loops: renew what is due, declare lost what is over; never one lease on two loops."""
+        """One of the loops: declare lost what is over, then renew one that is due, the most urgent first.
+
+        One at a time, because a server that answers late would otherwise keep the loop busy with other leases while
+        one of them runs out; and never one lease on two loops.
+        """
         while not closing():
             self._wake.clear()
-            lease, pause = self._pick()
+            alive = self._expire()
+            lease, now = self._take_due(alive)
             if lease is None:
-                self._wake.wait(pause)
+                nearest = min((it.due if it.due > now else it.deadline for it in alive), default=now + 1.0)
+                self._wake.wait(min(1.0, max(0.02, nearest - now)))
                 continue
             try:
-                self._tend(lease)
+                self._renew(lease, now, alive[0].deadline)
             finally:
                 lease.tended = False
 
     def wake(self) -> None:
         self._wake.set()
 
-    def _pick(self) -> tuple[Lease | None, float]:
-        """The most urgent lease that wants attention, or how many seconds none will."""
+    def _expire(self) -> list[Lease]:
+        """Declare lost what has ended; returns the others, the next to end first."""
         with self._guard:
-            free = [lease for lease in self._leases.values() if not lease.lost and not lease.tended]
-            now = self._runtime.now()
-            due = [lease for lease in free if lease.next_at <= now]
-            if not due:
-                nearest = min((lease.next_at for lease in free), default=now + 1.0)
-                return None, min(1.0, max(0.02, nearest - now))
-            chosen = min(due, key=lambda it: it.deadline)
-            chosen.tended = True
-            return chosen, 0.0
+            held = sorted((lease for lease in self._leases.values() if not lease.lost), key=lambda it: it.deadline)
+        for lease in held:
+            if self._runtime.now() >= lease.deadline:
+                self._lose(lease, "it could not be renewed in time")
+        return [lease for lease in held if not lease.lost]
 
-    def _tend(self, lease: Lease) -> None:
-        now = self._runtime.now()
-        if now >= lease.deadline:
-            self._lose(lease, "it could not be renewed in time")
-            return
-        attempt = min(ATTEMPT, (lease.deadline - now) / 2)  # an attempt never outlives the lease (G14)
+    def _take_due(self, alive: list[Lease]) -> tuple[Lease | None, float]:
+        """The most urgent lease to be renewed, which is this loop's from here on, and the time of that decision."""
+        with self._guard:
+            now = self._runtime.now()
+            for lease in alive:
+                if not lease.tended and lease.due <= now and lease.deadline - now >= 2 * LEAST:
+                    lease.tended = True
+                    return lease, now
+        return None, now
+
+    def _renew(self, lease: Lease, now: float, first_end: float) -> None:
+        # An attempt never outlives its lease (G14), nor another lease by so much that the guardian has to act.
+        attempt = min(ATTEMPT, (lease.deadline - now) / 2, max(OVERRUN, first_end - now))
         try:
-            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, max(attempt, 0.05))
+            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, attempt)
         except CoordinationError as error:
             lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)
             self._metrics.count("lease_renewals_failed")
@@ -165,10 +173,12 @@ class LeaseKeeper:
             self._warden.lease(lease.task_id, lease.deadline)
 
     def _lose(self, lease: Lease, why: str) -> None:
-        lease.lost = True
-        self._metrics.count("leases_lost")
         with self._guard:
+            if lease.lost:
+                return
+            lease.lost = True
             known = self._leases.get(lease.task_id) is lease
+        self._metrics.count("leases_lost")
         if known:
             log.error("lost the task's lock: %s", why, extra={"task": lease.task_id})
             lease.on_lost()

@@ -39,14 +39,16 @@ class LogDelivery:
         idle = self._ports.runtime.event()
         while not closing():
             if not self._upload_one():
-                idle.wait(0.05 if self._streams else 0.2)
+                idle.wait(0.05 if self._ports.spool.pending() else 0.2)
 
     def _upload_one(self) -> bool:
         now = self._ports.runtime.now()
         pending = self._ports.spool.pending()
         with self._guard:
+            # Kept while the task may write more: one that is forgotten is unsure again, and would take what somebody
+            # else wrote meanwhile for its own.
             for task_id in [known for known in self._streams if known not in pending]:
-                if not self._streams[task_id].busy:
+                if not self._streams[task_id].busy and self._ports.spool.drained(task_id):
                     del self._streams[task_id]
             ready = next(
                 (

@@ -46,7 +46,10 @@ class Runtime(Protocol):
         """A mutual exclusion lock, not reentrant; hold it for memory operations only."""
 
     def start(self, name: str, target: Callable[[], None]) -> Thread:
-        """Run ``target`` on a new daemon thread. An exception that leaves it is the target's own defect."""
+        """Run ``target`` on a new daemon thread. An exception that leaves it is the target's own defect.
+
+        Raises NoRoom where the system has no thread to give.
+        """
 
 
 # --- the event stream --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from application.approvals import LEFT_RUNNING, withdraw
 from application.delivery import Delivery
 from application.leases import LeaseKeeper
 from application.ports import Entry, Event, Node, Ports, Report
@@ -18,8 +19,6 @@ from domain.status import Status
 from domain.task import Task
 
 log = logging.getLogger("worker.recovery")
-
-LEFT_RUNNING = ("approval",)  # categories whose tasks go on at the server after their run here has ended
 
 
 class Recovery:
@@ -45,7 +44,8 @@ class Recovery:
         self._ports.remains.sweep()
 
     def suspect(self, task_id: str) -> None:
-        """A task not in hand was to be stopped: look whether it is ours and orphaned. Any thread, at once."""
+        """A task was to be stopped: once it is not in hand any more, look whether it is ours and orphaned. Any thread,
+        at once."""
         with self._guard:
             self._suspects.add(task_id)
         self._wake.set()
@@ -103,18 +103,30 @@ class Recovery:
 
     def _look_at_suspects(self, closing: Callable[[], bool]) -> None:
         with self._guard:
-            suspects, self._suspects = self._suspects, set()
+            suspects = [task_id for task_id in self._suspects if self._table.find(task_id) is None]
         for task_id in suspects:
             if closing():
                 return
             try:
-                task = self._ports.coordination.fetch(task_id)
+                self._orphaned(
+                    self._asked_no_more(task_id), EndReason.STOPPED, "stopped: nothing of it was running here"
+                )
             except NotFound:
-                continue
-            except CoordinationError:
-                self.suspect(task_id)
+                pass
+            except CoordinationError as error:
+                log.debug("looking for a task that was to be stopped failed: %s", error, extra={"task": task_id})
                 return
-            self._orphaned(task, EndReason.STOPPED, "stopped: no process of this task was left")
+            with self._guard:
+                self._suspects.discard(task_id)
+
+    def _asked_no_more(self, task_id: str) -> Task:
+        """The task as the server holds it, after the withdrawal of what it has asked people (A2)."""
+        coordination = self._ports.coordination
+        task = coordination.fetch(task_id)
+        if self._is_open(task) and withdraw(coordination, task):
+            log.info("its approval was withdrawn: it was to be stopped", extra={"task": task_id})
+            task = coordination.fetch(task_id)
+        return task
 
     def _compare(self, closing: Callable[[], bool]) -> None:
         """The server's view of what runs here against ours, both ways (G3, G5, G6)."""
@@ -133,7 +145,7 @@ class Recovery:
             log.debug("comparing with the server failed: %s", error)
 
     def _orphaned(self, task: Task, reason: EndReason, why: str) -> None:
-        if task.status is not Status.RUNNING or task.ended or task.worker_id != self._node.identity.id:
+        if not self._is_open(task):
             return
         if self._delivery.recently_ended(task.id):
             return
@@ -149,6 +161,9 @@ class Recovery:
         except JournalError as error:
             log.error("could not be journalled: %s", error, extra=run.label)
         self._delivery.add(run, report)
+
+    def _is_open(self, task: Task) -> bool:
+        return task.status is Status.RUNNING and not task.ended and task.worker_id == self._node.identity.id
 
     def _superseded(self, task_id: str) -> None:
         run = self._table.find(task_id)

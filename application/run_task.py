@@ -12,7 +12,7 @@ from application.finish import Finish
 from application.leases import LeaseKeeper
 from application.ports import Ports
 from application.runs import Admission, Phase, Run, RunTable
-from domain.errors import CoordinationError, NotFound
+from domain.errors import CoordinationError, NoRoom, NotFound
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
 from domain.status import Status
@@ -56,7 +56,12 @@ class RunTask:
             log.debug("not taken: %s", self._table.closed_for or admission, extra={"task": task.id})
             self._count("duplicate" if admission is Admission.DUPLICATE else "refused")
             return
-        self._ports.runtime.start(f"task-{task.id[:8]}", lambda: self._carry(run))
+        try:
+            self._ports.runtime.start(f"task-{task.id[:8]}", lambda: self._carry(run))
+        except NoRoom as error:
+            self._table.remove(task.id)
+            self._count("refused")
+            log.error("not taken: %s", error, extra=run.label)
 
     def _carry(self, run: Run) -> None:
         try:

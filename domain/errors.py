@@ -13,6 +13,7 @@ WorkerError
 |   |-- Unavailable        no usable answer (down, slow, 5xx): the same call may succeed later
 |   |-- Refused            the server understood and said no: repeating the call will not help
 |   `-- NotFound           the thing asked for does not exist
+|-- NoRoom                 the system has no room for another thread
 `-- JournalError           state on disk could not be read or written
 """
 
@@ -94,6 +95,10 @@ class Refused(CoordinationError):
 
 class NotFound(CoordinationError):
     """The thing asked for does not exist on the server."""
+
+
+class NoRoom(WorkerError):
+    """The system has no room for another thread; later it may have."""
 
 
 class JournalError(WorkerError):

@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
 
 from adapters.process import tree
+
+# For those who only want to know whether a test is red: to find the shortest example takes minutes.
+settings.register_profile("no-shrinking", phases=[Phase.explicit, Phase.generate])
 
 
 def _alive() -> set[tuple[int, int]]:

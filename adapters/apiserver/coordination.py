@@ -172,8 +172,13 @@ class HttpCoordination:
         return approval_id
 
     def cancel_approval(self, approval_id: str) -> None:
+        with self._guard:
+            for task_id in [known for known, its in self._approvals.items() if its == approval_id]:
+                del self._approvals[task_id]  # a later attempt of the task asks anew
         try:
             self._client.post(f"/approvals/{_uuid(approval_id)}/cancel/", repeatable=True)
+        except KeyRefused as error:  # the question must not stay open because the key is being rotated
+            raise Unavailable(str(error)) from None
         except (NotFound, UnknownRoute):
             log.info("approval %s cannot be withdrawn: the server does not know it", approval_id)
         except Refused as error:

@@ -88,6 +88,10 @@ class Log(Section):
 
 class Execution(Section):
     grace: Seconds = Field(10.0, description="seconds between TERM and KILL")
+    cgroup: Text = Field(
+        "auto",
+        description="where tasks get control groups: auto (a group delegated to the worker), off, or a directory",
+    )
     default_timeout: Annotated[float, BeforeValidator(_duration)] = Field(
         0.0,
         ge=0,

@@ -99,7 +99,7 @@ class MemorySpool:
             if log is None:
                 return
             text, log.pending = repair(log.pending + data, final=False)
-            room = max(0, self._limit - len(log.data))
+            room = 0 if log.dropped else max(0, self._limit - len(log.data))  # what follows a gap is no head
             kept = text[: cut_between_characters(text, room)]
             log.data += kept
             log.dropped += len(text) - len(kept)

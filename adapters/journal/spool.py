@@ -49,7 +49,10 @@ class FileSpool:
     def open(self, task_id: str) -> None:
         with self._guard:
             if task_id not in self._logs:
-                self._logs[task_id] = _TaskLog(self._directory, task_id, self._make_filter)
+                try:
+                    self._logs[task_id] = _TaskLog(self._directory, task_id, self._make_filter)
+                except OSError as error:
+                    log.error("no log of this task is kept: %s", error, extra={"task": task_id})
 
     def write(self, task_id: str, data: bytes) -> None:
         with self._guard:
@@ -130,6 +133,8 @@ class _TaskLog:
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self._dropped = 0
+        if not self.size:
+            self.save()  # takes its place on the disk, so that a full one cannot make a later position fail
 
     def write(self, data: bytes, limit: int) -> None:
         if self._filter is not None:
@@ -144,7 +149,8 @@ class _TaskLog:
             self._remember(text)
             tail = b"".join(self._tail)
             tail = tail[len(tail) - _last_characters(tail, TAIL) :]
-            self._append(cap_marker(self._dropped + self._tail_size - len(tail)) + tail)
+            dropped = self._dropped + self._tail_size - len(tail)
+            self._append((cap_marker(dropped) if dropped else b"") + tail)
         else:
             self._append(text)
         self._tail.clear()

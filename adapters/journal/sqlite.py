@@ -2,28 +2,30 @@
 
 One connection behind one lock; callers that arrive together share one commit (the first one commits for all). WAL with
 ``synchronous=FULL``, so that what was acknowledged survives a power cut. After a failed sync nothing on that file is
-trusted: the next write builds a new file from memory (G8).
+trusted: the next write builds a new file from memory (G8). Checkpoints are made here, and not by SQLite behind a
+commit, because there it takes a failed sync for a success.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adapters.journal.records import decode_entry, encode_entry
+from adapters.journal.swap import ROWS, SIDES, begin_swap, dead_letters, finish_swap, rescue, sync_directory
 from application.ports import Entry, Report
 from domain.errors import ConfigError, JournalError
-from domain.status import Status
 
 log = logging.getLogger("worker.journal")
 
 VERSION = 1
+CHECKPOINT = 200  # commits after which the write-ahead log is copied into the file
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (task_id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letters (task_id TEXT, entry TEXT NOT NULL, why TEXT NOT NULL, buried_at REAL NOT NULL);
@@ -48,16 +50,22 @@ class SqliteJournal:
     """Journal on ``path``. A damaged file is put aside, what can be read of it is kept (G9)."""
 
     def __init__(self, path: Path) -> None:
+        """Raises JournalError where the file can be neither used nor replaced; then it is as it was."""
         self._path = path
         self._queue: list[_Write] = []
         self._queue_guard = threading.Lock()
         self._db_guard = threading.Lock()
         self._mirror: dict[str, Entry] = {}
         self._db: sqlite3.Connection | None = None
+        self._distrusted: sqlite3.Connection | None = None
+        self._commits = 0
         try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            self._salvage(error)
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                self._salvage(error)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal {path} cannot be opened: {error}") from error
 
     def accept(self, entry: Entry) -> None:
         self._write(_Write(entry.task_id, lambda _: entry))
@@ -89,9 +97,10 @@ class SqliteJournal:
 
     def close(self) -> None:
         with self._db_guard:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+            for db in (self._db, self._distrusted):
+                if db is not None:
+                    db.close()
+            self._db = self._distrusted = None
 
     def _write(self, write: _Write) -> None:
         with self._queue_guard:
@@ -112,11 +121,12 @@ class SqliteJournal:
             if self._db is None:
                 self._rebuild()
             assert self._db is not None
+            self._checkpoint(self._db)
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 for write in batch:
                     self._apply(self._db, write, changed)
-        except (sqlite3.Error, OSError) as failure:
+        except (sqlite3.Error, OSError, ValueError) as failure:  # ValueError: text that is no Unicode
             error = failure
             if not _is_full(failure):
                 self._distrust()
@@ -125,6 +135,12 @@ class SqliteJournal:
         if error is None:
             merged = self._mirror | changed
             self._mirror = {task_id: entry for task_id, entry in merged.items() if entry is not None}
+
+    def _checkpoint(self, db: sqlite3.Connection) -> None:
+        """Before a commit, so that one on a file whose sync failed is never acknowledged."""
+        self._commits += 1
+        if self._commits % CHECKPOINT == 0:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _apply(self, db: sqlite3.Connection, write: _Write, changed: dict[str, Entry | None]) -> None:
         task_id = write.task_id
@@ -139,6 +155,7 @@ class SqliteJournal:
             db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (task_id, encode_entry(new)))
 
     def _open(self) -> None:
+        finish_swap(self._path)
         descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
@@ -151,11 +168,15 @@ class SqliteJournal:
                 )
             if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the integrity check failed")
-            db.execute("PRAGMA journal_mode=WAL")
+            if db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":  # how it tells of a failed sync here
+                raise sqlite3.OperationalError("the write-ahead log could not be set up")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(SCHEMA)
-            db.execute(f"PRAGMA user_version={VERSION}")
+            db.execute("PRAGMA wal_autocheckpoint=0")
+            if found < VERSION:
+                db.executescript(SCHEMA)
+                db.execute(f"PRAGMA user_version={VERSION}")
             self._mirror = self._read(db)
+            sync_directory(self._path.parent)  # SQLite does it too, but ignores a failure
         except BaseException:
             db.close()
             raise
@@ -163,44 +184,45 @@ class SqliteJournal:
 
     def _read(self, db: sqlite3.Connection) -> dict[str, Entry]:
         known: dict[str, Entry] = {}
-        for task_id, text in db.execute("SELECT task_id, entry FROM entries").fetchall():
+        for key, record in db.execute(ROWS).fetchall():
             try:
-                known[task_id] = decode_entry(text)
+                entry = decode_entry(key, record)
             except (ValueError, TypeError, KeyError) as error:
-                log.error("a journal record is unreadable and put aside: %s", error, extra={"task": str(task_id)})
-                db.execute(
-                    "INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (str(task_id), str(text), "unreadable", time.time())
-                )
-                db.execute("DELETE FROM entries WHERE task_id = ?", (task_id,))
+                name, text = key.decode("utf-8", "replace"), record.decode("utf-8", "replace")
+                log.error("a journal record is unreadable and put aside: %s", error, extra={"task": name})
+                db.execute("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", (name, text, "unreadable", time.time()))
+                db.execute("DELETE FROM entries WHERE task_id = CAST(? AS TEXT)", (key,))
+            else:
+                known[entry.task_id] = entry
         return known
 
     def _salvage(self, error: Exception) -> None:
-        """Keep what can be read of a damaged file, put the file aside, begin a new one."""
-        kept: dict[str, Entry] = {}
-        try:
-            db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
-            try:
-                for task_id, text in db.execute("SELECT task_id, entry FROM entries"):
-                    kept[task_id] = decode_entry(text)
-            finally:
-                db.close()
-        except (sqlite3.Error, ValueError, TypeError, KeyError):
-            pass
-        aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
-        log.error("%s is damaged (%s): %d records kept, file moved to %s", self._path, error, len(kept), aside.name)
-        os.replace(self._path, aside)
-        for suffix in ("-wal", "-shm"):
-            side = self._path.with_name(self._path.name + suffix)
-            if side.exists():
-                os.replace(side, aside.with_name(aside.name + suffix))
-        self._mirror = kept
+        """Put a damaged file aside, begin a new one with what can be read of it."""
+        self._mirror = rescue(self._path)
         with self._db_guard:
-            self._rebuild()
+            self._write_whole()  # first: on a full disk this fails, and nothing was touched
+            aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+            kept = len(self._mirror)
+            log.error("%s is damaged (%s): %d records kept, file moved to %s", self._path, error, kept, aside.name)
+            for suffix in ("", *SIDES):
+                part = self._path.with_name(self._path.name + suffix)
+                if part.exists():
+                    os.replace(part, aside.with_name(aside.name + suffix))
+            self._open()
 
     def _rebuild(self) -> None:
         """Write all that memory holds into a new file and put it in place. Caller holds the database."""
+        self._write_whole()
+        if self._distrusted is not None:
+            self._distrusted.close()
+            self._distrusted = None
+        self._open()
+
+    def _write_whole(self) -> None:
+        """Make the file that takes the journal's place when it is next opened, also by the next life."""
+        finish_swap(self._path)
         fresh = self._path.with_name(self._path.name + ".new")
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", *SIDES):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
@@ -213,42 +235,16 @@ class SqliteJournal:
                 db.execute("BEGIN IMMEDIATE")
                 rows = [(task_id, encode_entry(entry)) for task_id, entry in self._mirror.items()]
                 db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+                db.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", dead_letters(self._path))
         finally:
             db.close()
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        os.replace(fresh, self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        self._open()
+        begin_swap(fresh, self._path)
 
     def _distrust(self) -> None:
+        """Write nothing more into this file. It is closed only when its successor is there: closing checkpoints."""
         if self._db is not None:
-            try:
-                self._db.close()
-            except sqlite3.Error:
-                pass
-            self._db = None
+            self._distrusted, self._db = self._db, None
 
 
 def _is_full(error: Exception) -> bool:
     return "full" in str(error)
-
-
-def encode_entry(entry: Entry) -> str:
-    return json.dumps(asdict(entry), separators=(",", ":"))
-
-
-def decode_entry(text: str) -> Entry:
-    """Raises ValueError, TypeError or KeyError for anything but what ``encode_entry`` wrote."""
-    document = json.loads(text)
-    report = document.pop("report")
-    if report is not None:
-        report = Report(**(report | {"status": None if report["status"] is None else Status(report["status"])}))
-    entry = Entry(**document, report=report)
-    if not isinstance(entry.task_id, str) or not isinstance(entry.phase, str):
-        raise TypeError("a field has a wrong type")
-    return entry

@@ -56,7 +56,8 @@ class TextFormatter(_Formatter):
         message, trace = self.parts(record)
         task, name = getattr(record, "task", ""), getattr(record, "task_name", "")
         name = self._redactor.text(str(name))
-        who = f" [{inert(name)[:60]} {task[:8]}]" if name else f" [{task[:8]}]" if task else ""
+        task = inert(task)[:8]
+        who = f" [{inert(name)[:60]} {task}]" if name else f" [{task}]" if task else ""
         stamp = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         line = f"{stamp} {record.levelname:<5}{who} {inert(message)}"
         if trace:
@@ -79,7 +80,7 @@ class JsonFormatter(_Formatter):
                 document[key] = self._redactor.text(str(value))
         if trace:
             document["traceback"] = trace
-        return json.dumps(document, ensure_ascii=True)
+        return json.dumps(document, ensure_ascii=True).replace("\x7f", "\\u007f")  # the one that JSON leaves
 
 
 class _PrivateFile(logging.handlers.RotatingFileHandler):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from domain.runner import Credential, CredentialSource
 
 LEAST = 6  # shorter values would blank innocent text
+KEY = 16  # shorter parts of an address are mere words
 MASK = b"***"
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
@@ -129,7 +131,12 @@ def forms(value: str) -> set[bytes]:
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         found |= {encoded.encode(), _ESCAPE.sub(lambda match: match.group().lower(), encoded).encode()}
     found |= {raw.hex().encode(), raw.hex().upper().encode()}
+    # Lines by themselves only raw: a dozen forms of each line of a key would make every stream ten times as slow.
     found |= {line.encode("utf-8", "surrogatepass") for line in value.splitlines() if len(line) >= LEAST}
+    found |= {
+        shlex.quote(value)[1:-1].encode("utf-8", "surrogatepass"),
+        raw.replace(b"'", b"'\\''"),
+    }  # quoted for a shell
     for shift in range(3):
         # Only the characters that no neighbouring byte has a part in.
         first, last = (0, 2, 3)[shift], 8 * (shift + len(raw)) // 6
@@ -150,8 +157,16 @@ class RedactedCredentials:
         harmless = {"username", "smtp_host", "url"}
         for key, value in found.value.items():
             if key not in harmless:
-                self._redactor.add(*_texts(value))
+                for text in _texts(value):
+                    self._redactor.add(text, *_keys_of(text))
         return found
+
+
+def _keys_of(text: str) -> list[str]:
+    """What makes an address secret: long words of its path and its query, such as the key of a webhook."""
+    if not text.startswith(("http://", "https://")):
+        return []
+    return [unquote(word) for word in re.split("[/?&=#]", text.partition("://")[2])[1:] if len(word) >= KEY]
 
 
 def _texts(value: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -10,16 +11,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adapters.process import tree
+from adapters.process.cgroups import Cgroup
 from adapters.process.output import HeadTail, Lines
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import Spawned
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
 
+log = logging.getLogger("worker.process")
+
 READ = 64 * 1024
 SWEEP_GRACE = 0.3  # seconds what a command left in the background gets between TERM and KILL
 ROUND = 0.01  # seconds between two looks at what is still alive
 UNKILLABLE = 10.0  # seconds after which what survives KILL is reported as such
+LONG_ROUND = 0.5  # seconds between two looks at it from then on
 NAMES = {signal.SIGHUP: "hangup", signal.SIGINT: "interrupt", signal.SIGQUIT: "quit", signal.SIGILL: "illegal "
          "instruction", signal.SIGTRAP: "trace/breakpoint trap", signal.SIGABRT: "aborted", signal.SIGBUS: "bus error",
          signal.SIGFPE: "floating point exception", signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault",
@@ -27,8 +32,10 @@ NAMES = {signal.SIGHUP: "hangup", signal.SIGINT: "interrupt", signal.SIGQUIT: "q
 
 
 class Loop(Protocol):
-    """What a child needs of the supervisor."""
+    """What a child needs of the supervisor. ``ending``: it closes, and waits for no child without end."""
 
+    @property
+    def ending(self) -> bool: ...
     def at(self, delay: float, function: Callable[[], None]) -> None: ...
     def forget(self, descriptor: int) -> None: ...
     def strays(self, child: Child) -> list[tree.Proc]: ...
@@ -40,13 +47,14 @@ class Loop(Protocol):
 class Child:
     """Made on the task's thread, then touched by the supervisor's thread only, but for ``done`` and ``exit``."""
 
-    def __init__(self, command: Command, spawned: Spawned, loop: Loop) -> None:
+    def __init__(self, command: Command, spawned: Spawned, loop: Loop, group: Cgroup | None = None) -> None:
+        """``group`` is the control group that the process was put into, where there are such."""
         self.command = command
+        self._group = group
         self.spawned = spawned
         self.pid = spawned.process.pid
         self.started = time.monotonic()
-        found = tree.look(self.pid)
-        self.start_ticks = found.start if found else 0
+        self.start_ticks = spawned.start
         self.done = threading.Event()
         self.exit: Exit | None = None
         self._loop = loop
@@ -55,6 +63,7 @@ class Child:
         self._ended: tuple[int, int] | None = None  # exit code, signal
         self._killing = False
         self._kill_since = 0.0
+        self._told_unkillable = False
         self._streams = {
             spawned.out: (HeadTail(command.keep), Lines(self._log)),
             spawned.err: (HeadTail(command.keep), Lines(self._log)),
@@ -101,6 +110,8 @@ class Child:
 
     def cancel(self, request: CancelRequest) -> None:
         """Begin the ladder, or climb it."""
+        if not self.done.is_set():
+            self.exited()  # an end that was there before the request counts as it was, even if nobody looked yet (G29)
         if self.done.is_set():
             return
         if self._ended is None and self._decided is None:
@@ -114,9 +125,22 @@ class Child:
             self._signal(signal.SIGTERM, signal.SIGCONT)
             self._loop.at(self.command.grace, self._kill)
 
-    def _members(self) -> list[tree.Proc]:
-        """Everything of this run that is alive, but the leader."""
+    def holds(self, pid: int) -> bool:
+        """True if the process is in the control group of this run. Raises OSError where that cannot be seen now."""
+        return self._group is not None and pid in self._group.pids()
+
+    def _members(self) -> list[tree.Proc] | None:
+        """Everything of this run that is alive, but the leader; None where that cannot be seen now (G60)."""
+        try:
+            return self._look_for_members()
+        except OSError:
+            return None
+
+    def _look_for_members(self) -> list[tree.Proc]:
         found = {proc.pid: proc for proc in tree.below(self.pid)}
+        for pid in self._group.pids() if self._group is not None else ():
+            if pid != self.pid and (proc := tree.look(pid)) is not None and not proc.dead:
+                found[pid] = proc
         for stray in self._loop.strays(self):
             if not stray.dead:
                 found[stray.pid] = stray
@@ -130,7 +154,7 @@ class Child:
                 os.killpg(self.pid, number)  # safe: the leader is not reaped before the end
             except (ProcessLookupError, PermissionError):
                 pass
-        for proc in self._members():
+        for proc in self._members() or ():
             tree.send(proc, *signals)
 
     def _kill(self) -> None:
@@ -140,16 +164,37 @@ class Child:
             self._kill_round()
 
     def _kill_round(self) -> None:
-        """KILL whatever is there until nothing is: a tree that forks meanwhile is met again in the next round."""
+        """KILL whatever is there until nothing is: a tree that forks meanwhile is met again in the next round.
+
+        What cannot be killed (state D) is reported, and the command has not ended as long as it lives (G18, G31).
+        """
         if self.done.is_set():
             return
+        if self._group is not None:
+            self._group.kill()
         self._signal(signal.SIGKILL)
         if self._ended is not None and self._finish_if_alone():
             return
-        if time.monotonic() - self._kill_since > UNKILLABLE:
-            self._give_up()
+        late = time.monotonic() - self._kill_since > UNKILLABLE
+        if late:
+            left = self._left()
+            self._tell_unkillable(left)
+            if self._loop.ending:
+                self._finish(left)
+                return
+        self._loop.at(LONG_ROUND if late else ROUND, self._kill_round)
+
+    def _left(self) -> tuple[int, ...]:
+        leader = (self.pid,) if self._ended is None else ()
+        return (*leader, *(proc.pid for proc in self._members() or ()))
+
+    def _tell_unkillable(self, left: tuple[int, ...]) -> None:
+        if self._told_unkillable:
             return
-        self._loop.at(ROUND, self._kill_round)
+        self._told_unkillable = True
+        text = f"cannot be killed: {', '.join(map(str, left))}; the task ends when they do"
+        log.error("processes %s", text, extra={"task": self.command.task_id})
+        self._log(f"\n-------\nprocesses of this task {text}\n".encode())
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -174,16 +219,10 @@ class Child:
             self._loop.at(ROUND, self._look_again)
 
     def _finish_if_alone(self) -> bool:
-        if self._members():
+        if self._members() != []:
             return False
         self._finish(())
         return True
-
-    def _give_up(self) -> None:
-        left = tuple(proc.pid for proc in self._members())
-        if self._ended is None:
-            left = (self.pid, *left)
-        self._finish(left)
 
     def _finish(self, unkillable: tuple[int, ...]) -> None:
         for descriptor in tuple(self._open):
@@ -197,6 +236,8 @@ class Child:
         os.close(self.spawned.pidfd)
         if self._ended is not None:
             self.spawned.process.wait()
+        if self._group is not None:
+            self._group.remove()
         self.exit = self._describe(unkillable)
         self._loop.finished(self)
         self.done.set()

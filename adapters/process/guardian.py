@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 MARK = b"CRONJOB_WORKER_RUN="
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
@@ -30,7 +32,7 @@ HEALTHY = 60.0
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 
 
@@ -39,6 +41,27 @@ def become_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def forbid_inspection() -> None:
+    """Keep other processes of this user, tasks above all, from this one's memory, environment and descriptors (G67).
+
+    Holds for this process only: what it executes is as open as ever. No core of it is written either. A debugger needs
+    root. Where the kernel refuses, everything goes on as before.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def start_clean() -> None:
+    """Undo what this process was started with and tasks would inherit: ignored and blocked signals, core files (G33).
+
+    SIGPIPE and SIGXFSZ are the interpreter's own to ignore; ``subprocess`` gives them back.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def boottime() -> float:
@@ -74,12 +97,15 @@ class Guardian:
         self._signals: list[int] = []
 
     def run(self) -> int:
+        hangup = signal.getsignal(signal.SIGHUP)
+        start_clean()
         become_subreaper()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in (*ENDING, signal.SIGUSR1, signal.SIGCHLD):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
-                signal.signal(number, lambda n, _: self._signals.append(n))
+            signal.signal(number, lambda n, _: self._signals.append(n))
+        if hangup == signal.SIG_IGN:  # nohup stays in force, and tasks start clean all the same
+            signal.signal(signal.SIGHUP, lambda *_: None)
         self._selector.register(wake_read, selectors.EVENT_READ)
         failures = 0
         while True:
@@ -197,8 +223,9 @@ class Guardian:
         mark = mark_of(pid)
         kill_tree(pid, start)
         for child in children_of(self._worker.pid):
-            if mark and mark_of(child) == mark:
-                kill([*descendants(child), child])
+            found = stat_of(child)
+            if mark and found is not None and mark_of(child) == mark:
+                kill_tree(child, found.start)
 
     def _check_worker(self) -> None:
         assert self._worker is not None
@@ -234,9 +261,9 @@ class Guardian:
         self._leases.clear()
         deadline = boottime() + 5.0
         while boottime() < deadline:
-            left = [pid for pid in children_of(os.getpid()) if not is_zombie(pid)]
-            for pid in left:
-                kill([*descendants(pid), pid])
+            left = [found for found in map(stat_of, children_of(os.getpid())) if found and not found.dead]
+            for found in left:
+                kill_tree(found.pid, found.start)
             self._reap()
             if not left and not children_of(os.getpid()):
                 return
@@ -278,41 +305,56 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below ``pid``, the deepest first."""
-    found: list[int] = []
-    for child in children_of(pid):
-        found += [*descendants(child), child]
-    return found
+class Stat(NamedTuple):
+    """``start`` (clock ticks since boot) tells a process from a later one with the same pid."""
+
+    pid: int
+    state: str
+    start: int
+
+    @property
+    def dead(self) -> bool:
+        return self.state in "ZX"
 
 
-def stat_of(pid: int) -> tuple[str, int] | None:
-    """State letter and start time in clock ticks; None if the process is gone."""
+def stat_of(pid: int) -> Stat | None:
+    """None if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0].decode(), int(fields[19])
+    return Stat(pid, fields[0].decode(), int(fields[19]))
 
 
-def is_zombie(pid: int) -> bool:
-    found = stat_of(pid)
-    return found is not None and found[0] in "ZX"
+def descendants(pid: int) -> list[Stat]:
+    """All processes below ``pid``, the deepest first."""
+    found: list[Stat] = []
+    for child in children_of(pid):
+        found += descendants(child)
+        if (stat := stat_of(child)) is not None:
+            found.append(stat)
+    return found
 
 
 def kill_tree(pid: int, start: int) -> None:
     """KILL a process and everything below it, if it still is the one that was started at ``start``."""
     found = stat_of(pid)
-    if found is None or found[1] != start:
-        return
-    kill([*descendants(pid), pid])
+    if found is not None and found.start == start:
+        kill([*descendants(pid), found])
 
 
-def kill(pids: Sequence[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def kill(processes: Sequence[Stat]) -> None:
+    """KILL exactly these, and never one that has got the pid of one of them meanwhile (G32)."""
+    for known in processes:
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(known.pid)
+            try:
+                now = stat_of(known.pid)
+                if now is not None and now.start == known.start:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
 
 
 def mark_of(pid: int) -> bytes:

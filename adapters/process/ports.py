@@ -38,7 +38,8 @@ class Exit:
     """How a command ended, as decided when it was decided.
 
     ``exit_code`` is the program's own, 128+n where signal n ended it, -1 where it never started. ``signal`` is n or 0.
-    ``error`` is one short text, empty on success. ``unkillable`` holds pids that survived KILL (state D).
+    ``error`` is one short text, empty on success. ``unkillable`` holds the pids that survived KILL (state D)
+    when the supervisor was closed; as long as it is open, a command with such processes does not end.
     """
 
     reason: EndReason
@@ -69,4 +70,4 @@ class Processes(Protocol):
         to cancel that."""
 
     def close(self) -> None:
-        """Kill what still runs, join the thread; idempotent."""
+        """Kill what still runs, join the thread; idempotent. Blocks for seconds where something cannot be killed."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 import time
 import uuid
 from dataclasses import dataclass
 
+from adapters.process import tree
 from adapters.process.ports import Command, Exit
 from domain.result import EndReason
 
@@ -21,8 +23,11 @@ PAUSE = 0.2  # seconds between two tries to start when the system has no room
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
+    """``start`` is the process's start time in clock ticks since boot."""
+
     process: subprocess.Popen[bytes]
     pidfd: int
+    start: int
     out: int
     err: int
     mark: bytes
@@ -46,10 +51,10 @@ def spawn(command: Command, owner: str = "") -> Spawned | Exit:
     raise AssertionError("unreachable")
 
 
-def _spawn(command: Command, mark: str) -> Spawned:
-    with contextlib.ExitStack() as opened:
-        out, out_write = _pipe(opened)
-        err, err_write = _pipe(opened)
+def _spawn(command: Command, mark: str) -> Spawned | Exit:
+    with contextlib.ExitStack() as reading, contextlib.ExitStack() as opened:
+        out, out_write = _pipe(reading, opened)
+        err, err_write = _pipe(reading, opened)
         process = subprocess.Popen(
             list(command.argv),
             stdin=subprocess.DEVNULL if command.stdin is None else _memory(opened, command.stdin),
@@ -60,23 +65,35 @@ def _spawn(command: Command, mark: str) -> Spawned:
             process_group=0,
             pass_fds=command.pass_fds,
         )
-        try:
-            pidfd = os.pidfd_open(process.pid)
-        except OSError:
-            process.kill()
+        # From here on it runs: whatever fails now must not make it start once more.
+        known = _identify(process.pid)
+        if isinstance(known, OSError):
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise
-        # The reading ends belong to the supervisor from here on.
-        keep = os.dup(out), os.dup(err)
-    for descriptor in keep:
-        os.set_blocking(descriptor, False)
-    return Spawned(process, pidfd, *keep, f"{MARK}={mark}".encode())
+            return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]}: {known.strerror}; killed")
+        reading.pop_all()  # these ends belong to the supervisor now
+    return Spawned(process, *known, out, err, f"{MARK}={mark}".encode())
 
 
-def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
+def _identify(pid: int) -> tuple[int, int] | OSError:
+    """The pidfd and the start time of a child that is not reaped; patient where no descriptor is left."""
+    failed = OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+    for _ in range(TRIES):
+        try:
+            proc = tree.look(pid)
+            if proc is not None:
+                return os.pidfd_open(pid), proc.start
+        except OSError as error:
+            failed = error
+        time.sleep(PAUSE)
+    return failed
+
+
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
     read, write = os.pipe2(os.O_CLOEXEC)
-    opened.callback(os.close, read)
-    opened.callback(os.close, write)
+    reading.callback(os.close, read)
+    writing.callback(os.close, write)
+    os.set_blocking(read, False)
     return read, write
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import itertools
@@ -15,10 +16,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adapters.process import tree
+from adapters.process.cgroups import Cgroups
 from adapters.process.child import Child
 from adapters.process.guardian import become_subreaper, boottime
 from adapters.process.ports import Command, Exit
-from adapters.process.spawn import Spawned, spawn
+from adapters.process.spawn import PAUSE, TRIES, Spawned, spawn
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
 
@@ -38,10 +40,14 @@ class Observer(Protocol):
 class Supervisor:
     """The contract of ``Processes``. The thread starts with the first command and ends with ``close``."""
 
-    def __init__(self, observer: Observer | None = None, owner: str = "") -> None:
-        """``owner`` names the worker in the mark of its processes; a later life finds them by it."""
+    def __init__(self, observer: Observer | None = None, owner: str = "", groups: Cgroups | None = None) -> None:
+        """``owner`` names the worker in the mark of its processes; a later life finds them by it.
+
+        Each command gets a control group of its own where ``groups`` are given.
+        """
         self._observer = observer
         self._owner = owner
+        self._groups = groups
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
         self._inbox: deque[Callable[[], None]] = deque()
@@ -54,6 +60,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._epoll: select.epoll | None = None
         self._wake = -1
+        self.ending = False  # ``close`` was called, and its children are being killed
         self._closing = False
         self._oom_kills = 0
         self._flooded = False
@@ -64,8 +71,7 @@ class Supervisor:
         first = cancel.first
         if first is not None:
             return Exit(first.reason, -1, error=f"{first.reason.value.replace('_', ' ')} before it started")
-        self._begin()
-        started = self._start(command)
+        started = self._not_ready(command) or self._start(command)
         if isinstance(started, Exit):
             return started
         child, spawned = started
@@ -84,6 +90,18 @@ class Supervisor:
         assert child.exit is not None
         return child.exit
 
+    def _not_ready(self, command: Command) -> Exit | None:
+        """Begin to supervise, patiently; an Exit tells why that is impossible."""
+        for attempt in range(TRIES):
+            try:
+                self._begin()
+                return None
+            except (OSError, RuntimeError) as error:  # no room for a descriptor or for a thread
+                if attempt == TRIES - 1:
+                    return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]}: {error}")
+                time.sleep(PAUSE)
+        raise AssertionError("unreachable")
+
     def _start(self, command: Command) -> tuple[Child, Spawned] | Exit:
         number = next(self._numbers)
         with self._slots:
@@ -91,10 +109,11 @@ class Supervisor:
                 # A process younger than this may be a leader that is not in the table yet, and no stray.
                 self._starting[number] = int(boottime() * TICKS) - 1
             try:
-                spawned = spawn(command, self._owner)
+                with self._groups.birth() if self._groups is not None else contextlib.nullcontext() as group:
+                    spawned = spawn(command, self._owner)
                 if isinstance(spawned, Exit):
                     return spawned
-                child = Child(command, spawned, self)
+                child = Child(command, spawned, self, group)
                 with self._guard:
                     self._children[child.pid] = child
                 return child, spawned
@@ -118,6 +137,7 @@ class Supervisor:
             thread, children = self._thread, list(self._children.values())
         if thread is None:
             return
+        self.ending = True
         for child in children:
             self._post(functools.partial(child.cancel, CancelRequest(EndReason.SHUTDOWN, Urgency.NOW)))
         for child in children:
@@ -133,13 +153,18 @@ class Supervisor:
             if self._thread is not None:
                 return
             become_subreaper()
-            self._closing = False
-            self._oom_kills = _oom_kills()
-            self._epoll = select.epoll()
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._epoll.register(self._wake, select.EPOLLIN)
-            self._thread = threading.Thread(target=self._loop, name="processes", daemon=True)
-            self._thread.start()
+            with contextlib.ExitStack() as opened:
+                epoll = opened.enter_context(select.epoll())
+                wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                opened.callback(os.close, wake)
+                epoll.register(wake, select.EPOLLIN)
+                self.ending = self._closing = False
+                self._oom_kills = _oom_kills()
+                self._epoll, self._wake = epoll, wake
+                thread = threading.Thread(target=self._loop, name="processes", daemon=True)
+                thread.start()
+                opened.pop_all()  # the thread closes them
+            self._thread = thread
 
     def _post(self, function: Callable[[], None]) -> None:
         self._inbox.append(function)
@@ -249,7 +274,10 @@ class Supervisor:
         if proc.group == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
             return True
         others = self._others(child)
-        if any(proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) for other in others):
+        if any(
+            proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
+            for other in others
+        ):
             return False
         return self._only_mine(proc, child)
 

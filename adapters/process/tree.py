@@ -1,4 +1,7 @@
-"""Looking at processes through /proc, and signalling them without ever hitting a reused pid (G32)."""
+"""Looking at processes through /proc, and signalling them without ever hitting a reused pid (G32).
+
+Looking raises OSError where nothing can be seen at the moment, as when no descriptor is left: that is not "gone" (G60).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
+
+GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ def look(pid: int) -> Proc | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except OSError:
+    except GONE:
         return None
     return Proc(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]))
 
@@ -38,10 +43,10 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
+    except GONE:
         return found
     for thread in threads:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+        with contextlib.suppress(*GONE), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
             found += [int(word) for word in file.read().split()]
     return found
 
@@ -74,7 +79,7 @@ def above(pid: int) -> set[int]:
 
 
 def send(proc: Proc, *signals: signal.Signals) -> bool:
-    """Signal exactly this process; False if it is gone."""
+    """Signal exactly this process; False if it is gone, or if that cannot be done now."""
     try:
         descriptor = os.pidfd_open(proc.pid)
     except OSError:
@@ -97,5 +102,5 @@ def has_mark(pid: int, mark: bytes) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return any(word.startswith(mark) for word in file.read(1 << 20).split(b"\0"))
-    except OSError:
+    except GONE:
         return False

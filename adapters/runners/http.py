@@ -146,6 +146,8 @@ class HttpRunner(BaseRunner):
             headers["Authorization"] = basic(
                 unquote(urlsplit(url).username or ""), unquote(urlsplit(url).password or "")
             )
+        for secret in secrets_in(url, headers):
+            context.conceal(secret)
         if not any(name.lower() == "user-agent" for name in headers):
             headers["User-Agent"] = "cronjob-worker"
         return Request(method, url, headers, body)
@@ -270,6 +272,15 @@ def check_url(url: str) -> None:
         raise InvalidTask("url names no host")
     if port == 0:
         raise InvalidTask("url: there is no port 0")
+
+
+def secrets_in(url: str, headers: Mapping[str, str]) -> list[str]:
+    """What a server that repeats what it was told must not carry into output and log (G63)."""
+    found = [unquote(urlsplit(url).password or "")]
+    for name, value in headers.items():
+        if name.lower() in SECRET_HEADERS:
+            found += [value, value.rpartition(" ")[2]]  # with and without a word such as Bearer
+    return [secret for secret in found if secret]
 
 
 def basic(user: str, password: str) -> str:

@@ -193,7 +193,7 @@ class MessageRunner(BaseRunner):
             if not plain and port != 465:
                 smtp.starttls(context=tls)  # a server that does not offer it gets nothing (M5)
             if password := value.get("password"):
-                smtp.login(user, str(password))
+                _log_in(smtp, user, str(password))
             refused = smtp.send_message(message, to_addrs=[*self._args.to, *self._args.cc, *self._args.bcc])
             if refused:
                 raise NotSent(f"refused for {', '.join(refused)}; sent to the others")
@@ -401,6 +401,13 @@ def number_of(value: Mapping[str, Any], key: str, default: int) -> int:
         return int(found)
     except (TypeError, ValueError):
         raise InvalidTask(f"the credential's {key} is not a number") from None
+
+
+def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    try:
+        smtp.login(user, password)
+    except UnicodeEncodeError:  # its text would show what it failed at
+        raise InvalidTask("the credential's username or password holds characters that are not ASCII") from None
 
 
 def _explain(error: Exception) -> str:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+from domain.errors import NoRoom
+
 
 class ThreadRuntime:
     """What the worker runs on. Threads are daemons: shutdown joins them by name of their owner, never by exit."""
@@ -29,5 +31,8 @@ class ThreadRuntime:
 
     def start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise NoRoom(f"no thread can be started: {error}") from error
         return thread

@@ -15,7 +15,8 @@ from typing import Any
 from adapters.testkit import peers
 from adapters.testkit.dockerapi import FakeDocker
 from adapters.testkit.git_peers import Origin, git, https_git
-from adapters.testkit.peers_small import MailBox, answer, certificate, http_peer
+from adapters.testkit.mail_peer import MailBox
+from adapters.testkit.peers_small import answer, certificate, http_peer
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 SECRET = "demo-secret"
@@ -186,16 +187,15 @@ class Peers:
         )  # fmt: skip
 
     def message(self) -> Sample:
-        box = MailBox(self._tls)
-        server = self._stack.enter_context(box.server)
+        box = self._stack.enter_context(MailBox(self._tls, login=("cron@demo", SECRET)))
         known = self._know(
-            "mail", "email", smtp_host="127.0.0.1", smtp_port=server.port, username="cron@demo", password=SECRET
+            "mail", "email", smtp_host="127.0.0.1", smtp_port=box.port, username="cron@demo", password=SECRET
         )
         args = {"type": "email", "to": ["ada@demo"], "subject": "Backup", "content": "Done.", "credential_id": known}
 
         def told() -> str:
             taken = f"{len(box.mails)} mail taken" + (", encrypted" if box.encrypted == [True] else "")
-            return f"fake: a small SMTP server on 127.0.0.1:{server.port} that delivers nothing, {taken}"
+            return f"real: aiosmtpd on 127.0.0.1:{box.port}, which delivers nothing; {taken}"
 
         return Sample("message", told, args, holds={"message": "email message sent"}, logs="sent")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import http.server
+import io
 import json
 import os
 import signal
@@ -63,7 +66,8 @@ class Box:
 
     def signal(self, number: int) -> None:
         if self.process is not None and not self.ended.is_set():
-            os.killpg(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # dead already, which its follower has yet to notice
+                os.killpg(self.process.pid, number)
 
 
 class Problem(Exception):
@@ -73,8 +77,10 @@ class Problem(Exception):
 
 
 class FakeDocker:
-    """``requests`` records (method, path, query, body); paths in ``silent`` are never answered.
+    """``requests`` records (method, path, query, body).
 
+    A request is named by its path, its last word (``create``) or a pattern over method and path (``GET info*``).
+    Those in ``silent`` are neither carried out nor answered, those in ``lost`` are carried out and not answered.
     ``stream_errors`` maps pull, push or build to the error line their stream ends with.
     """
 
@@ -86,6 +92,7 @@ class FakeDocker:
         self.boxes: dict[str, Box] = {}
         self.execs: dict[str, dict[str, Any]] = {}
         self.silent: set[str] = set()
+        self.lost: set[str] = set()
         self.asked = threading.Event()
         self.stream_errors: dict[str, str] = {}
         self.over = threading.Event()
@@ -150,15 +157,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(raw) if raw and self.headers.get("Content-Type") == "application/json" else raw
         self.docker.requests.append((self.command, "/".join(parts), self.query, body))
         self.docker.headers.append(dict(self.headers))
-        if "/".join(parts) in self.docker.silent or parts[-1] in self.docker.silent:
-            self.docker.asked.set()
-            self.docker.over.wait(20)
-            self.close_connection = True
+        if self._named(self.docker.silent, parts):
+            self._never_answer()
             return
+        plain = self.wfile
+        if lost := self._named(self.docker.lost, parts):
+            self.wfile = io.BytesIO()
         try:
             self._route(parts, body)
         except Problem as problem:
             self._json({"message": str(problem)}, problem.status)
+        if lost:
+            self.wfile = plain
+            self._never_answer()
+
+    def _named(self, names: set[str], parts: list[str]) -> bool:
+        path = "/".join(parts)
+        return bool({path, parts[-1]} & names) or any(
+            fnmatch.fnmatchcase(f"{self.command} {path}", name) for name in names
+        )
+
+    def _never_answer(self) -> None:
+        self.docker.asked.set()
+        self.docker.over.wait(20)
+        self.close_connection = True
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -261,6 +283,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._json(rows)
             case ("DELETE", name):
                 box = docker.box(name)
+                if box.state == "running" and self.query.get("force") not in ("1", "true", "True"):
+                    raise Problem(409, "cannot remove a running container: stop it, or use force")
                 box.signal(signal.SIGKILL)
                 del docker.boxes[box.id]
                 self._json({}, 204)

@@ -20,6 +20,8 @@ LEASES = "tests/unit/test_leases.py"
 MEMORY = "tests/system/test_worker_on_memory.py"
 CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
+MACHINE = "tests/property/test_{}_machine.py"
+JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
 LIMIT = 240
 
 
@@ -53,18 +55,19 @@ MUTANTS = [
     Mutant("a held end is overwritten by a canceled task's run", "application/recovery.py", "        if task.ended or task.status.is_final:\n", "        if False:\n", (MEMORY,)),
     Mutant("the log is sent again blindly", "application/log_delivery.py", "elif stream.unsure and (had", "elif False and (had", (WORLD, MEMORY)),
     Mutant("a failed log batch is dropped", "application/log_delivery.py", "            stream.failures += 1\n            return\n", "            spool.advance(task_id, batch.offset + len(batch.data))\n            return\n", (WORLD,)),
-    Mutant("the connection is not given up in silence", "application/link.py", "if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:", "if False:", (WORLD, "tests/contract/test_link_over_sockets.py")),
+    Mutant("the connection is not given up in silence", "application/link.py", "if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:", "if False:", (LINK, WORLD, "tests/contract/test_link_over_sockets.py")),
     Mutant("the first refusal ends the link", "application/link.py", "            if connected is None:\n                continue\n", "            if connected is None:\n                return\n", ("tests/contract/test_link_over_sockets.py",)),
     Mutant("a loop that hangs is not found", "application/loops.py", "if now - turned > HANG", "if False", ("tests/unit/test_application_edges.py",)),
     Mutant("one slow renewal holds up all", "application/worker.py", "RENEWERS = 4", "RENEWERS = 1", (LEASES,)),
-    Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/unit/test_application_edges.py",)),
+    Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/property/test_reconnecting_herd.py", "tests/unit/test_application_edges.py")),
     Mutant("output without bounds", "application/reporting.py", "        if len(passed.encode(\"utf-8\", \"replace\")) <= limit:\n            return passed\n", "        return passed\n", ("tests/unit/test_application_reporting.py",)),
     Mutant("a boundary on the opening separator", "adapters/wire/framing.py", "    return [framed[at : at + limit] for at in range(0, len(framed), limit)]", "    return [framed[:17], framed[17:]]", ("tests/unit/test_wire_framing.py",)),
     Mutant("category scripts run at each reconnect", "application/categories.py", "if known is None or known.texts != texts:", "if True:", (CATEGORIES,)),
     Mutant("a category that is not ready is registered", "application/categories.py", "self._verdicts.get(code)) is None or not verdict.why_not", "self._verdicts.get(code)) is None or True", (CATEGORIES,)),
+    Mutant("nobody looks into the control group", "adapters/process/child.py", "for pid in self._group.pids() if self._group is not None else ():", "for pid in ():", ("tests/system/test_cgroups.py",)),
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
-    Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
-    Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members():\n            return False\n", "", (PROCESSES,)),
+    Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members() or ():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
+    Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members() != []:\n            return False\n", "", (PROCESSES,)),
     Mutant("no escalation", "adapters/process/child.py", "            self._loop.at(self.command.grace, self._kill)\n", "", (PROCESSES,)),
     Mutant("every signal is a time-out", "adapters/process/child.py", "        if number:\n            return EndReason.SIGNAL", "        if number:\n            return EndReason.TIMEOUT", (PROCESSES,)),
     Mutant("memory without bounds", "adapters/process/output.py", "        while self._tail and self._tail_size - len(self._tail[0]) >= self._tail_limit:", "        while False:", (PROCESSES, "tests/unit/test_command_runner.py")),
@@ -73,6 +76,34 @@ MUTANTS = [
     Mutant("a late pid undoes the end", "adapters/journal/sqlite.py", "if old is None or old.phase == \"finished\":", "if old is None:", ("tests/contract/test_journal.py",)),
     Mutant("the guardian does not sweep", "adapters/process/guardian.py", "            self._sweep()\n", "", ("tests/system/test_guardian.py",)),
     Mutant("the guardian trusts a frozen worker", "adapters/process/guardian.py", "            if now < deadline + LATE:\n                continue\n", "            continue\n", ("tests/system/test_guardian.py",)),
+    Mutant("a record's checksum is not looked at", "adapters/journal/records.py", "if checksum != b\"%08x\" % zlib.crc32(text):", "if False:", ("tests/contract/test_journal.py", JOURNAL)),
+    Mutant("a bad record ends the start", "adapters/journal/sqlite.py", "            except (ValueError, TypeError, KeyError) as error:\n", "            except RuntimeError as error:\n", (JOURNAL,)),
+    Mutant("the old WAL goes before the new file is there", "adapters/journal/swap.py", "    os.replace(fresh, _ready(path))\n", "    for suffix in SIDES:\n        path.with_name(path.name + suffix).unlink(missing_ok=True)\n    os.replace(fresh, _ready(path))\n", (JOURNAL,)),
+    Mutant("a failed sync is trusted", "adapters/journal/sqlite.py", "                self._distrust()\n", "                pass\n", ("tests/contract/test_journal.py", JOURNAL)),
+    Mutant("a failed write changes memory", "adapters/journal/sqlite.py", "        if error is None:\n            merged", "        if True:\n            merged", (JOURNAL,)),
+    Mutant("a renewal may outlive its lease", "application/leases.py", "(lease.deadline - now) / 2, max(", "max(", (LEASE,)),
+    Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASE,)),
+    Mutant("a late renewal counts", "application/leases.py", "        elif self._runtime.now() >= lease.deadline:\n", "        elif False:\n", (LEASES,)),
+    Mutant("not owned is one failure more", "application/leases.py", "        if not renewed:\n            self._lose(lease, \"the server says it is not ours\")\n", "        if not renewed:\n            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
+    Mutant("a quiet log is unsure again", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (LOGS,)),
+    Mutant("two uploaders of one log", "application/log_delivery.py", "            ready[1].busy = True\n", "", (LOGS,)),
+    Mutant("a position is kept before the answer", "application/log_delivery.py", "            stream.unsure = True\n            size", "            spool.advance(task_id, batch.offset + len(batch.data))\n            size", (LOGS,)),
+    Mutant("the guardian's kill is the task's own end", "application/finish.py", "if not killed or self._leases.holds(run.task.id):", "if True:", ("tests/system/test_suspend.py",)),
+    Mutant("an end that nobody looked at is overruled", "adapters/process/child.py", "            self.exited()  #", "            pass  #", (LADDER,)),
+    Mutant("the last cause wins", "adapters/process/child.py", "if self._ended is None and self._decided is None:", "if self._ended is None:", (LADDER,)),
+    Mutant("a stop after a kill asks politely", "adapters/process/child.py", "        if self._urgency is not None and request.urgency <= self._urgency:\n            return\n", "", (LADDER,)),
+    Mutant("a lost connection ends the link", "application/link.py", "            self._receive(closing, handle)\n", "            self._receive(closing, handle)\n            if not self.up.is_set():\n                return\n", (LINK,)),
+    Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (LINK,)),
+    Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
+    Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", (PROCESSES,)),
+    Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
+    Mutant("the guardian kills by number", "adapters/process/guardian.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
+    Mutant("the guardian does not look again", "adapters/process/guardian.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
+    Mutant("tasks inherit ignored signals", "adapters/process/guardian.py", "        start_clean()\n", "", ("tests/system/test_worker_on_websocket.py",)),
+    Mutant("SQLite checkpoints behind a commit", "adapters/journal/sqlite.py", "wal_autocheckpoint=0", "wal_autocheckpoint=4", ("tests/system/test_crashpoints.py",)),
+    Mutant("a half replaced journal is not finished", "adapters/journal/swap.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
+    Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
+    Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
 ]  # fmt: skip
 
 
@@ -90,7 +121,19 @@ def is_red(mutant: Mutant) -> bool | None:
         if text.count(mutant.old) < 1:
             return None
         path.write_text(text.replace(mutant.old, mutant.new, 1))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-cov", *mutant.tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--no-cov",
+            "-m",
+            "not torture",
+        ]
+        command += ["--hypothesis-profile=no-shrinking", *mutant.tests]
         try:
             done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Small real-socket peers for tests: an HTTP server by script, an SMTP server that keeps what it gets."""
+"""Small real-socket peers for tests: an HTTP server by script, and a certificate for one."""
 
 from __future__ import annotations
 
@@ -69,75 +69,6 @@ def answer(request: http.server.BaseHTTPRequestHandler, status: int, body: bytes
         request.send_header(name.replace("_", "-"), value)
     request.end_headers()
     request.wfile.write(body)
-
-
-class MailBox:
-    """An SMTP server that takes every mail; with ``tls`` it offers STARTTLS. ``silent``: it never says a word."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None, silent: bool = False, refuse: str = "") -> None:
-        self.mails: list[tuple[list[str], str]] = []
-        self.encrypted: list[bool] = []
-        self.released = threading.Event()
-        box = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                if silent:
-                    box.released.wait(20)
-                    return
-                try:
-                    box._talk(self, tls, refuse)
-                except (ConnectionError, ssl.SSLError, ValueError):
-                    pass
-
-        self.server = Served(Handler)
-
-    def _talk(self, peer: Any, tls: ssl.SSLContext | None, refuse: str) -> None:
-        sock, file = peer.request, peer.request.makefile("rb")
-        opened = [file]
-        recipients: list[str] = []
-        secure = False
-
-        def say(text: str) -> None:
-            sock.sendall(text.encode() + b"\r\n")
-
-        try:
-            say("220 here")
-            while line := file.readline():
-                verb = line.decode().strip().upper()
-                if verb.startswith("EHLO"):
-                    say("250-here")
-                    say("250 STARTTLS" if tls and not secure else "250 AUTH PLAIN")
-                elif verb == "STARTTLS" and tls:
-                    say("220 go")
-                    sock = tls.wrap_socket(sock, server_side=True)
-                    file, secure = sock.makefile("rb"), True
-                    opened += [sock, file]
-                elif verb.startswith("AUTH"):
-                    say("235 ok")
-                elif verb.startswith("RCPT"):
-                    if refuse and refuse.upper() in verb:
-                        say("550 no such user")
-                    else:
-                        recipients.append(line.decode().split("<")[1].split(">")[0])
-                        say("250 ok")
-                elif verb == "DATA":
-                    say("354 go on")
-                    text = b""
-                    while (part := file.readline()) not in (b".\r\n", b""):
-                        text += part
-                    self.mails.append((recipients, text.decode()))
-                    self.encrypted.append(secure)
-                    recipients = []
-                    say("250 taken")
-                elif verb == "QUIT":
-                    say("221 bye")
-                    return
-                else:
-                    say("250 ok")
-        finally:
-            for one in reversed(opened):
-                one.close()
 
 
 def certificate(place: Path, key_place: Path) -> ssl.SSLContext:

@@ -97,6 +97,12 @@ class Simulation:
         fiber.deadline = None if timeout is None else self.time + max(0.0, timeout) / fiber.node.rate
         self._hub.switch()
 
+    def postpone(self, node: SimNode, seconds: float) -> None:
+        """Let what the node's fibers wait for come ``seconds`` later."""
+        for fiber in self._fibers:
+            if fiber.node is node and fiber.deadline is not None:
+                fiber.deadline += seconds
+
     def _can_run(self, fiber: _Fiber) -> bool:
         node = fiber.node
         if not node.alive or node.frozen_until > self.time:
@@ -149,6 +155,11 @@ class SimNode:
 
     def freeze(self, seconds: float) -> None:
         self.frozen_until = self.world.time + seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Sleep as a laptop does: ``now`` counts it, but each wait still takes as long as it would have taken."""
+        self.freeze(seconds)
+        self.world.postpone(self, seconds)
 
     def now(self) -> float:
         return START + (self.world.time - START) * self.rate

@@ -1,7 +1,8 @@
-"""The long form of the reliability tests: seeds of the simulated world, and real kills of the real program.
+"""The long form of the reliability tests: real kills of the real program, the tests marked ``torture``, and seeds of
+the simulated world.
 
-``MINUTES=30 python -m adapters.testkit.torture`` runs both for that long and prints a table: what was promised, how
-often it was tried, how often it was broken. Exit status 1 if anything was.
+``MINUTES=30 python -m adapters.testkit.torture`` runs them for that long and prints a table: what was
+promised, how often it was tried, how often it was broken. Exit status 1 if anything was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from adapters.testkit import trees
+from adapters.testkit import torture_suite, trees
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.world import try_seed
 
@@ -144,18 +145,24 @@ def main() -> int:
     minutes = float(os.environ.get("MINUTES", "5"))
     began = time.monotonic()
     real = RealKills()
-    real.run(began + minutes * 60 * 0.3, least=max(5, int(minutes * 10)))
+    real.run(began + minutes * 60 * 0.25, least=max(5, int(minutes * 10)))
+    suite = torture_suite.run(max(60.0, minutes * 60 * 0.5))
     tried, broken = seeds(int(os.environ.get("FIRST_SEED", "100000")), max(began + minutes * 60, time.monotonic() + 20))
-    everything = broken + real.broken
     print(
         f"{tried} seeds, {real.kills} real kills with {len(real.tasks)} tasks, "
-        f"{(time.monotonic() - began) / 60:.1f} minutes\n"
+        f"{sum(row.tries for row in suite.values())} long tests, {(time.monotonic() - began) / 60:.1f} minutes\n"
     )
-    print(f"{'guarantee':<45} {'tries':>8} {'violations':>10}")
+    everything = broken + real.broken
+    print(f"{'guarantee':<64} {'tries':>8} {'violations':>10}")
     for rule, codes in RULES.items():
         count = sum(text.split()[0] in codes for text in everything)
         tries = tried + (len(real.tasks) if codes[0] in ("G5", "G3", "G23") else 0)
-        print(f"{rule:<45} {tries:>8} {count:>10}")
+        print(f"{rule:<64} {tries:>8} {count:>10}")
+    for name, row in suite.items():
+        print(
+            f"{name:<64} {row.tries:>8} {len(row.broken):>10}{''.join(f'  skipped: {why}' for why in row.skipped[:1])}"
+        )
+        everything += row.broken
     print(*everything[:50], sep="\n")
     return 1 if everything else 0
 

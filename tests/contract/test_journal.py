@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from adapters.journal.memory import MemoryJournal
 from adapters.journal.sqlite import SqliteJournal
 from application.ports import Entry, Journal, Report
+from domain.errors import JournalError
 from domain.status import Status
+
+sqlite3_connect = sqlite3.connect
 
 ENTRY = Entry("t1", "accepted", "nightly", "command", "lock", save_log=True)
 REPORT = Report("t1", Status.FAILED, '{"exit_code":3}', "log", "exit status 3", 12, 3, "2026-11-24 03:00:00")
@@ -121,13 +128,14 @@ def test_a_damaged_file_does_not_stop_the_start(tmp_path: Path, spoil: Spoiler) 
     second.close()
 
 
-def test_one_bad_record_costs_only_itself(tmp_path: Path) -> None:  # G9
+@pytest.mark.parametrize("bad", [b'{"torn', b"null", b"[]", b"\xff", b'00000000 {"task_id":"t1"}'])
+def test_one_bad_record_costs_only_itself(tmp_path: Path, bad: bytes) -> None:  # G9
     path = tmp_path / "journal.sqlite"
     first = SqliteJournal(path)
     first.accept(ENTRY)
     first.accept(Entry("t2", "accepted"))
     assert first._db is not None
-    first._db.execute("UPDATE entries SET entry = '{\"torn' WHERE task_id = 't1'")
+    first._db.execute("UPDATE entries SET entry = CAST(? AS TEXT) WHERE task_id = 't1'", (bad,))
     first.close()
     second = SqliteJournal(path)
     assert [entry.task_id for entry in second.entries()] == ["t2"]
@@ -148,6 +156,72 @@ def test_after_a_failed_sync_the_next_write_goes_to_a_new_file(tmp_path: Path) -
     again = SqliteJournal(path)
     assert {entry.task_id for entry in again.entries()} == {"t1", "t2"}
     again.close()
+
+
+def test_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(Entry("t1", "accepted", pid=5))
+    assert first._db is not None
+    first._db.execute("""UPDATE entries SET entry = replace(entry, '"pid":5', '"pid":4')""")
+    first.close()
+    second = SqliteJournal(path)
+    assert second.entries() == []
+    second.close()
+
+
+def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker: MockerFixture) -> None:  # G8
+    class FailsLate(sqlite3.Connection):
+        def __exit__(self, *_: object) -> bool:
+            self.commit()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    path = tmp_path / "journal.sqlite"
+    connect = mocker.patch(
+        "adapters.journal.sqlite.sqlite3.connect", side_effect=partial(sqlite3.connect, factory=FailsLate)
+    )
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError):
+        journal.accept(ENTRY)
+    connect.side_effect = sqlite3_connect
+    journal.accept(Entry("t2", "accepted"))
+    journal.close()
+    again = SqliteJournal(path)
+    assert [entry.task_id for entry in again.entries()] == ["t2"]
+    again.close()
+
+
+def test_dead_letters_move_to_the_new_file(tmp_path: Path) -> None:  # G8, G12
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    journal.accept(ENTRY)
+    journal.bury("t1", "404")
+    journal._distrust()
+    journal.accept(Entry("t2", "accepted"))
+    assert journal._db is not None
+    assert journal._db.execute("SELECT task_id, why FROM dead_letters").fetchall() == [("t1", "404")]
+    journal.close()
+
+
+def test_a_replacement_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Path) -> None:  # G1
+    path = tmp_path / "journal.sqlite"
+    first = SqliteJournal(path)
+    first.accept(ENTRY)
+    first._write_whole()
+    (tmp_path / "journal.sqlite-wal").unlink()  # and then it was killed
+    second = SqliteJournal(path)
+    assert [entry.task_id for entry in second.entries()] == ["t1"]
+    assert sorted(file.name for file in tmp_path.iterdir() if "-" not in file.name) == ["journal.sqlite"]
+    second.close()
+    first.close()
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, mocker: MockerFixture) -> None:  # G9
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"nonsense" * 1000)
+    mocker.patch.object(SqliteJournal, "_write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(JournalError, match="cannot be opened"):
+        SqliteJournal(path)
+    assert path.read_bytes() == b"nonsense" * 1000
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:  # G66

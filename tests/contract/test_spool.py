@@ -85,6 +85,22 @@ def test_past_the_cap_the_missing_part_is_marked(spool: LogSpool) -> None:  # G3
     assert b"bytes of output left out" in text or len(text) >= 10_000
 
 
+def test_a_log_that_is_whole_in_the_end_has_no_mark(tmp_path: Path) -> None:  # G37
+    spool = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    spool.open("t")
+    spool.write("t", b"x" * 1500)
+    spool.finish("t")
+    assert drain(spool, "t", 5000) == b"x" * 1500
+
+
+def test_the_head_of_a_log_ends_at_its_first_gap() -> None:  # G43
+    spool = MemorySpool(limit=3)
+    spool.open("t")
+    for text in ("ab", "é", "c"):
+        spool.write("t", text.encode())
+    assert drain(spool, "t") == b"ab"
+
+
 def test_the_base_is_remembered(spool: LogSpool) -> None:
     spool.open("t")
     spool.write("t", b"abc")
@@ -136,3 +152,13 @@ def test_an_unreadable_position_costs_a_repeat_and_not_the_log(tmp_path: Path) -
     second.open("t")
     assert second.peek("t", 100).data == b"text"
     second.close()
+
+
+def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Path) -> None:  # G7, G60
+    spool = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    (tmp_path / "logs" / "t.log").mkdir()
+    spool.open("t")
+    spool.write("t", b"one\n")
+    spool.finish("t")
+    assert spool.drained("t")
+    spool.close()

@@ -41,7 +41,7 @@ if lives == 1 or deed.startswith("always"):
     child = subprocess.Popen(["bash", "-c", tree], process_group=0)
     while subprocess.run(["pgrep", "-cf", "^sleep 1000." + mark], capture_output=True, text=True).stdout.strip() != "3":
         time.sleep(0.01)
-    link.started("t1", child.pid, guardian.stat_of(child.pid)[1])
+    link.started("t1", child.pid, guardian.stat_of(child.pid).start)
     with open(notes, "a") as file:
         file.write("tree\\n")
     {deed}

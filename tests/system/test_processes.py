@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from adapters.process.ports import Command, Exit
 from adapters.process.supervisor import Supervisor
@@ -49,8 +51,8 @@ class Log:
 
 
 def shell(text: str, **fields: object) -> Command:
-    given = {"grace": 0.3, "environment": dict(os.environ)} | fields
-    return Command(["bash", "-c", text], None, **given)  # type: ignore[arg-type]
+    given = {"grace": 0.3, "cwd": None, "environment": dict(os.environ)} | fields
+    return Command(["bash", "-c", text], **given)  # type: ignore[arg-type]
 
 
 def run(processes: Supervisor, text: str, **fields: object) -> Exit:
@@ -201,13 +203,31 @@ def test_standard_input_is_what_was_given_or_nothing(processes: Supervisor) -> N
     assert run(processes, "cat").stdout == b""
 
 
-def test_the_child_starts_clean(processes: Supervisor) -> None:  # G33
-    ended = run(
-        processes, "ls -l /proc/self/fd | wc -l; grep -c 0000000000000000 /proc/self/status; ps -o pgid= $$; echo $$"
-    )
-    lines = ended.stdout.split()
-    assert int(lines[0]) <= 5  # total, 0, 1, 2 and ls's own directory
-    assert lines[2] == lines[3]
+def test_the_child_starts_clean(processes: Supervisor, tmp_path: Path) -> None:  # G33
+    with open("/dev/null") as spare:
+        os.set_inheritable(spare.fileno(), True)  # what some library may do
+        ended = run(processes, "ls -l /proc/self/fd | wc -l; readlink /proc/$$/fd/0; ps -o pgid= $$; echo $$; pwd",
+                    cwd=tmp_path)  # fmt: skip
+        status = processes.run(Command(["cat", "/proc/self/status"], None, dict(os.environ)), CancelToken())
+    descriptors, stdin, group, pid, directory = ended.stdout.split()
+    assert int(descriptors) == 5  # total, 0, 1, 2 and ls's own directory
+    assert (stdin, group, directory) == (b"/dev/null", pid, bytes(tmp_path))
+    fields = dict(line.split(b":\t", 1) for line in status.stdout.splitlines())
+    assert {int(fields[name], 16) for name in (b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd")} == {0}  # SIGPIPE too
+
+
+def test_what_cannot_be_seen_is_not_taken_for_gone(processes: Supervisor, mocker: MockerFixture) -> None:  # G60
+    mark, look = str(uuid.uuid4().int)[:12], os.listdir
+    refusals = iter([OSError(errno.EMFILE, os.strerror(errno.EMFILE))] * 3)
+
+    def few_descriptors(path: str = ".") -> list[str]:
+        for refusal in refusals:
+            raise refusal
+        return look(path)
+
+    mocker.patch.object(os, "listdir", few_descriptors)
+    ended = run(processes, f"( setsid sleep 1000.{mark} >/dev/null 2>&1 & ); exit 7")
+    assert (ended.exit_code, trees.alive(mark)) == (7, [])
 
 
 def test_orphans_are_reaped(processes: Supervisor) -> None:  # G24

@@ -24,7 +24,8 @@ from adapters.runners.dialling import Forbidden, check_address
 from adapters.runners.http import HttpRunner, safe_url
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit.peers_small import MailBox, Served, answer, http_peer
+from adapters.testkit.mail_peer import MailBox
+from adapters.testkit.peers_small import Served, answer, http_peer
 from domain.errors import InvalidTask, NotFound, Unavailable
 from domain.result import EndReason, Result
 from domain.runner import Approval, Credential, ExecutionContext, Runner
@@ -475,9 +476,8 @@ MAIL: dict[str, Any] = {
 
 
 def test_a_mail_goes_out_encrypted_with_all_its_parts(authority: tuple[ssl.SSLContext, str]) -> None:  # M2, M5, M1
-    box = MailBox(authority[0])
-    with box.server as server:
-        context = ExecutionContext(credentials=mail(server.port, from_name="Cron"))
+    with MailBox(authority[0]) as box:
+        context = ExecutionContext(credentials=mail(box.port, from_name="Cron"))
         more = {"cc": ["c@b.org"], "bcc": ["d@b.org"], "attachments": [{"name": "n.txt", "content": "attached"}]}
         result = execute(MessageRunner(ca_file=authority[1]), context, **MAIL, **more)
     assert result.status is Status.SUCCESS, result.error
@@ -492,20 +492,39 @@ def test_without_verified_encryption_no_mail_and_no_password_goes_out(
     authority: tuple[ssl.SSLContext, str],
 ) -> None:  # M5
     for box, expected in ((MailBox(), "STARTTLS"), (MailBox(authority[0]), "TLS")):
-        with box.server as server:
-            result = execute(MessageRunner(), ExecutionContext(credentials=mail(server.port)), **MAIL)
+        with box:
+            result = execute(MessageRunner(), ExecutionContext(credentials=mail(box.port)), **MAIL)
         assert result.status is Status.FAILED
         assert expected in result.error
         assert box.mails == []
 
 
+def test_a_wrong_password_fails_and_is_not_shown(authority: tuple[ssl.SSLContext, str]) -> None:  # M4
+    with MailBox(authority[0]) as box:
+        context = ExecutionContext(credentials=mail(box.port, password="not-the-0ne"))
+        result = execute(MessageRunner(ca_file=authority[1]), context, **MAIL)
+    assert (result.status, box.mails) == (Status.FAILED, [])
+    assert result.error == "the mail server refused user and password"
+    assert "not-the-0ne" not in result.error
+
+
 def test_a_recipient_that_is_refused_is_a_failure() -> None:
-    box = MailBox(refuse="x@b.org")
-    with box.server as server:
-        context = ExecutionContext(credentials=mail(server.port, use_tls=False, password=""))
+    with MailBox(refuse="x@b.org") as box:
+        context = ExecutionContext(credentials=mail(box.port, use_tls=False, password=""))
         result = execute(MessageRunner(), context, **MAIL | {"to": ["a@b.org", "x@b.org"]})
     assert result.status is Status.FAILED
     assert "x@b.org" in result.error
+
+
+def test_a_password_that_mail_cannot_carry_is_told_without_being_shown(
+    authority: tuple[ssl.SSLContext, str],
+) -> None:  # G63
+    with MailBox(authority[0]) as box:
+        context = ExecutionContext(credentials=mail(box.port, password="hünter2"))
+        result = execute(MessageRunner(ca_file=authority[1]), context, **MAIL)
+    assert result.end_reason is EndReason.INVALID_TASK
+    assert "not ASCII" in result.error
+    assert "nter2" not in repr(result)
 
 
 def senders() -> list[str]:

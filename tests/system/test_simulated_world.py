@@ -13,12 +13,28 @@ from adapters.transports.memory.history import Record
 SEEDS = 500
 CHUNK = 25
 
+# Seeds that once found a defect, here or in the torture run: they are tried for ever. No released defect has one yet;
+# these are the ones by which the deliberate defects of adapters/testkit/mutants.py show themselves.
+PINNED = {
+    1000: "running is not read back (G4)",
+    1001: "result counts as delivered when sent (G2)",
+    1005: "a started task of a former life is run again (G19)",
+    1013: "a failed log batch is dropped (G38)",
+    1018: "a duplicate is admitted (G18); the log is sent again blindly (G38)",
+    1029: "result is sent once only (G5)",
+}
+
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("first", range(0, int(os.environ.get("SEEDS", SEEDS)), CHUNK))
 def test_nothing_is_lost_or_run_twice_under_any_seed(first: int) -> None:
     bad = {seed: verdict for seed in range(first, first + CHUNK) if (verdict := try_seed(seed))}
     assert not bad, "\n".join(f"python -m adapters.testkit.world {seed}: {verdict}" for seed, verdict in bad.items())
+
+
+@pytest.mark.parametrize("seed", PINNED, ids=[f"{seed} {found}" for seed, found in PINNED.items()])
+def test_what_a_seed_once_found_stays_away(seed: int) -> None:
+    assert try_seed(seed) == [], f"python -m adapters.testkit.world {seed}"
 
 
 def test_the_same_seed_gives_the_same_history() -> None:

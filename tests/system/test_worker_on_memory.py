@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
+from adapters.testkit.program import wait_until
 from adapters.testkit.workers import WorkerKit, memory_server
 from adapters.transports.memory.faults import DISCARD, LOST, Fault
 from adapters.transports.memory.network import MemoryServer
@@ -320,3 +322,23 @@ def test_many_starts_are_confirmed_with_few_requests(server: MemoryServer, regis
     assert kit.stop()
     assert 50 <= asked["GET one"] < 75  # each is read once before it is announced; more only around the crowd's edges
     assert asked["GET list"]
+
+
+def test_a_task_for_which_there_is_no_thread_is_taken_later(
+    server: MemoryServer, start: Start, mocker: MockerFixture
+) -> None:  # G36
+    kit = start()
+    begin = threading.Thread.start
+
+    def no_room(thread: threading.Thread) -> None:
+        if thread.name.startswith("task-"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    task = server.add_task(command="true")
+    mocker.patch.object(threading.Thread, "start", no_room)
+    server.offer(task)
+    wait_until(lambda: kit.metrics.snapshot().get("events_refused"), "the offer is refused")
+    mocker.stopall()
+    server.offer(task)
+    assert server.wait_for(task, *OVER)["status"] == "success"

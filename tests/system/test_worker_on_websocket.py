@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from adapters.process import tree
 from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
+from adapters.testkit.program import Program, Start, wait_until
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-ROOT = Path(__file__).parent.parent.parent
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 TOKEN = "t0ken-of-the-test"
 
@@ -32,76 +30,12 @@ def server() -> Iterator[SimulatedServer]:
         yield made
 
 
-class Program:
-    """``python bootstrap.py`` joined to a server."""
-
-    def __init__(self, server: SimulatedServer, directory: Path, **settings: object) -> None:
-        self.server = server
-        self.directory = directory
-        (directory / "config_worker.json").write_text(
-            json.dumps(
-                {
-                    "worker": {"name": f"w-{directory.name}"[:80]},
-                    "execution": {"grace": 0.5, "drain": 3},
-                    "websocket": {"reconnect_cap": 0.5},
-                }
-                | settings
-            )
-        )
-        self.log = directory / "worker.log"
-        self.start()
-
-    def start(self) -> None:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        kept |= {"PYTHONPATH": str(ROOT), "API_SERVER_URL": self.server.url, "API_AUTH_TOKEN": TOKEN}
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "bootstrap.py")], cwd=self.directory, env=kept, stderr=log
-            )
-        self.wait_connected()
-
-    def wait_connected(self) -> None:
-        deadline = time.monotonic() + 15
-        while not any(it.worker_id and it.open for it in list(self.server.model.connections)):
-            assert time.monotonic() < deadline, self.log.read_text()
-            threading.Event().wait(0.02)
-
-    def worker(self) -> int:
-        """The pid of the guardian's child."""
-        deadline = time.monotonic() + 10
-        while True:
-            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            if text:
-                return int(text[0])
-            assert time.monotonic() < deadline
-            threading.Event().wait(0.02)
-
-    def command(self, *words: str) -> str:
-        """Another command of the program, as an operator gives it in the same directory."""
-        command = [sys.executable, str(ROOT / "bootstrap.py"), *words]
-        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
-
-    def end(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
-        assert "a defect of the worker" not in self.log.read_text()  # accounts that do not add up, among others (G86)
-        return status
-
-
 @pytest.fixture
 def program(server: SimulatedServer, tmp_path: Path) -> Iterator[Program]:
     made = Program(server, tmp_path)
     yield made
     made.end()
     made.process.wait()
-
-
-def wait_until(what: Callable[[], object], of: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, of
-        threading.Event().wait(0.05)
 
 
 def outcome(server: SimulatedServer, task: str) -> tuple[str, int]:
@@ -224,7 +158,7 @@ def test_what_outlived_both_guardian_and_worker_ends_at_the_next_start(
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     program.process.wait()
-    wait_until(lambda: not Path(f"/proc/{victims[1]}").exists(), "the worker is gone")
+    wait_until(lambda: (left := tree.look(victims[1])) is None or left.dead, "the worker is gone")
     assert trees.alive(mark) != []
     program.start()
     wait_until(lambda: not trees.alive(mark), "the rest of the former life is gone")
@@ -264,3 +198,22 @@ def test_a_paused_worker_ends_what_it_has_and_takes_nothing_until_resume(
     assert server.wait_for(waiting, *OVER)["status"] == "success"
     assert program.command("resume") == "it was not paused\n"
     assert program.end() == 0
+
+
+def test_a_task_starts_clean_however_the_worker_was_started(server: SimulatedServer, tmp_path: Path) -> None:  # G33
+    untidy = "trap '' QUIT INT HUP; ulimit -c unlimited; exec env --block-signal=USR1 \"$@\" 9</dev/null"
+    program = Program(server, tmp_path, Start(["bash", "-c", untidy, "bash"]))
+    try:
+        task = server.add_task(command="cat /proc/self/status; ls /proc/self/fd; echo core $(ulimit -c)")
+        server.offer(task)
+        assert server.wait_for(task, *OVER)["status"] == "success"
+        lines = server.log(task).splitlines()
+        assert [line for line in lines if line.startswith(("SigIgn", "SigBlk", "core"))] == [
+            "SigBlk:\t0000000000000000",
+            "SigIgn:\t0000000000000000",
+            "core 0",
+        ]
+        assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # the last one is ls's own
+        assert program.end() == 0
+    finally:
+        program.crash()

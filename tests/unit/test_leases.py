@@ -15,11 +15,15 @@ from domain.errors import Unavailable
 
 
 class SlowLocks:
-    """Each renewal takes half a second, and one at a time for each lock; the first ``failing`` ones fail."""
+    """Each renewal takes half a second, and one at a time for each lock; the first ``failing`` ones fail.
 
-    def __init__(self, node: SimNode, failing: int = 0) -> None:
+    While the first one is under way, the worker's process stands still for ``frozen`` seconds.
+    """
+
+    def __init__(self, node: SimNode, failing: int = 0, frozen: float = 0.0) -> None:
         self._node = node
         self._failing = failing
+        self._frozen = frozen
         self.under_way: Counter[str] = Counter()
         self.renewed = 0
 
@@ -29,6 +33,9 @@ class SlowLocks:
     def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
         assert self.under_way[key] == 0, "two renewals of one lock at a time"
         self.under_way[key] += 1
+        if self._frozen:
+            self._node.freeze(self._frozen)
+            self._frozen = 0.0
         self._node.sleep(0.5)
         self.under_way[key] -= 1
         if self._failing:
@@ -38,11 +45,11 @@ class SlowLocks:
         return True
 
 
-def hold(count: int, failing: int = 0) -> tuple[list[int], SlowLocks]:
+def hold(count: int, loops: int = RENEWERS, failing: int = 0, frozen: float = 0.0) -> tuple[list[int], SlowLocks]:
     """Hold ``count`` locks for five minutes of virtual time; which were lost, and what the server saw."""
     world = Simulation(3)
     node = world.node("w")
-    locks, lost = SlowLocks(node, failing), []
+    locks, lost = SlowLocks(node, failing, frozen), []
     ports = Ports(node, *[cast(Any, it) for it in (None, locks, None, None, MemoryMetrics(), None, NoWarden())])
     keeper = LeaseKeeper(ports, Limits(lease_ttl=60.0, acquire_ttl=60.0))
     over = node.event()
@@ -54,7 +61,7 @@ def hold(count: int, failing: int = 0) -> tuple[list[int], SlowLocks]:
         over.set()
 
     node.start("claim", claim)
-    for number in range(RENEWERS):
+    for number in range(loops):
         node.start(f"leases-{number}", lambda: keeper.run(over.is_set))
     try:
         assert world.run(over.is_set, 400.0)
@@ -71,3 +78,9 @@ def test_a_slow_server_costs_no_lock_of_two_hundred_tasks() -> None:
 def test_renewals_that_fail_for_a_while_are_tried_again_in_time() -> None:
     lost, locks = hold(1, failing=10)
     assert (lost, locks.renewed > 10) == ([], True)
+
+
+def test_a_renewal_that_comes_after_the_end_is_none() -> None:
+    """The guardian may have killed the task meanwhile."""
+    lost, _ = hold(1, loops=1, frozen=45.0)
+    assert lost == [0]

@@ -183,6 +183,24 @@ def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
     assert inert(text).isprintable() or not set(inert(text)) & set(map(chr, [*range(32), 127, 0x9B, 0x2028, 0x202E]))
 
 
+HOSTILE = st.text(
+    st.sampled_from('a"\\\n\r\t\x00\x07\x08\x1b]52;c\x7f\x85\x9b\u061c\u200f\u2028\u2029\u202e\u2066\ufeff\ud800')
+)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE, st.sampled_from(["json", "text"]))
+def test_one_event_is_one_inert_line_whatever_it_holds(message: str, name: str, task: str, form: str) -> None:  # G81
+    out = io.StringIO()
+    set_up(Redactor(), "INFO", form, stream=out)
+    for _ in range(2):
+        logging.getLogger("worker").info("%s", message, extra={"task": task, "task_name": name})
+    lines = out.getvalue().removesuffix("\n").split("\n")
+    assert len(lines) == 2 == len(out.getvalue().splitlines())
+    assert not [letter for letter in "".join(lines) if inert(letter) != letter]
+    if form == "json":
+        assert [json.loads(line)["message"] for line in lines] == [message] * 2
+
+
 def test_counters_count() -> None:
     metrics = MemoryMetrics()
     metrics.count("a")

@@ -18,8 +18,10 @@ import pytest
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import ContainerRunner, cleanup_leftovers
-from adapters.testkit.dockerapi import FakeDocker
+from adapters.runners.container import ContainerRunner, Leftovers, Owner
+from adapters.runners.container.owner import BOUND
+from adapters.runners.container.request import Engine
+from adapters.testkit.dockerapi import Box, FakeDocker
 from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
@@ -39,14 +41,14 @@ class Vault:
         return Credential("c1", "username_password", "registry", {"username": "u", "password": "p"})
 
 
-def made(engine: FakeDocker, **args: Any) -> ContainerRunner:
-    runner = ContainerRunner(options=ProcessOptions(grace=1), worker_id="w1")
+def made(engine: FakeDocker, owner: Owner | None = None, **args: Any) -> ContainerRunner:
+    runner = ContainerRunner(options=ProcessOptions(grace=1), owner=owner or Owner("w1"))
     runner.parse_args("", json.dumps({"socket": engine.socket, **args}))
     return runner
 
 
-def ran(engine: FakeDocker, **args: Any) -> Result:
-    return made(engine, **args).execute(ExecutionContext(task_id="t1", credentials=Vault()))
+def ran(engine: FakeDocker, owner: Owner | None = None, **args: Any) -> Result:
+    return made(engine, owner, **args).execute(ExecutionContext(task_id="t1", credentials=Vault()))
 
 
 def created(engine: FakeDocker) -> Any:
@@ -233,14 +235,79 @@ def test_a_wrong_task_is_refused(args: dict[str, Any]) -> None:
         ContainerRunner().parse_args("", json.dumps(args))
 
 
-def test_the_next_start_removes_what_a_crash_left(engine: FakeDocker) -> None:
-    """G77: and no detached container that shall live on."""
-    ran(engine, action="run", image="busybox", command=["sleep", "60"], name="lives")
-    ran(engine, action="run", image="busybox", command=["true"], name="bound", detach=False)
-    cleanup_leftovers("other", engine.socket)
-    assert [box.name for box in engine.boxes.values()] == ["lives", "bound"]
-    assert len(cleanup_leftovers("w1", engine.socket)) == 1
-    assert [box.name for box in engine.boxes.values()] == ["lives"]
+def names(engine: FakeDocker) -> list[str]:
+    return [box.name for box in engine.boxes.values()]
+
+
+def cleaned(owner: Owner, **more: Any) -> Leftovers:
+    """All rounds, one right after the other."""
+    leftovers = Leftovers(owner, pauses=(0.0,) * 3, **more)
+    leftovers.start()
+    if leftovers._thread is not None:
+        leftovers._thread.join(10)
+    return leftovers
+
+
+def test_the_next_start_removes_what_a_crash_left(engine: FakeDocker, tmp_path: Path) -> None:
+    """G77: of its own former lives, and no detached container that shall live on."""
+    former, now, other = (Owner(name, tmp_path / name) for name in ("w1", "w1", "w2"))
+    ran(engine, former, action="run", image="busybox", command=["sleep", "60"], name="lives")
+    for owner, name in ((former, "bound"), (now, "of this life"), (other, "of another worker")):
+        ran(engine, owner, action="run", image="busybox", command=["true"], name=name, detach=False)
+    labels = {"cronjob-worker.worker": "w1", "cronjob-worker.life": "earlier", "cronjob-worker.bound": "false"}
+    engine.boxes["x"] = Box("x", "never started", {"Image": "busybox", "Labels": labels})
+    cleaned(Owner("w1"))  # no engine is known there
+    assert len(engine.boxes) == 5
+    cleaned(now)
+    assert names(engine) == ["lives", "of this life", "of another worker"]
+    assert now.engines()  # a container of this life may be left at the next start
+    cleaned(Owner("w1", tmp_path / "w1"))
+    assert names(engine) == ["lives", "of another worker"]
+    assert Owner("w1", tmp_path / "w1").engines() == []
+    assert len(Owner("w2", tmp_path / "w2").engines()) == 1
+    assert (tmp_path / "w1").stat().st_mode & 0o777 == 0o700  # G66
+
+
+def test_what_an_engine_makes_after_the_crash_is_removed_too(engine: FakeDocker, tmp_path: Path) -> None:
+    """G77: the engine may carry out what was asked of it when the one who asked is dead."""
+    former = Owner("w1", tmp_path / "w1")
+    former.note(Engine(socket=engine.socket))
+    leftovers = Leftovers(Owner("w1", tmp_path / "w1"), pauses=(0.0, 0.3))
+    leftovers.start()
+    while not any(path == "containers/json" for _, path, _, _ in engine.requests):
+        threading.Event().wait(0.005)
+    engine.boxes["x"] = Box("x", "late", {"Image": "busybox", "Labels": former.labels | {BOUND: "true"}})
+    assert leftovers._thread is not None
+    leftovers._thread.join(5)
+    assert names(engine) == []
+
+
+def test_an_engine_that_does_not_answer_keeps_its_place_for_the_next_start(
+    engine: FakeDocker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G77: and neither the start nor the end waits for it."""
+    former = Owner("w1", tmp_path / "w1")
+    former.note(Engine(socket=engine.socket))
+    former.note(Engine(socket=str(tmp_path / "nobody.sock")))
+    former.note(Engine(runtime="containerd"))
+    engine.silent.add("containers/json")
+    now = Owner("w1", tmp_path / "w1")
+    leftovers = Leftovers(now, pauses=(0.0, 60.0))
+    started = time.monotonic()
+    leftovers.start()
+    assert time.monotonic() - started < 0.5
+    assert engine.asked.wait(5)
+    leftovers.close()
+    assert time.monotonic() - started < 3
+    assert len(now.engines()) == 3
+    engine.silent.clear()
+    with caplog.at_level("INFO", "worker"):
+        cleaned(now)
+    assert {engine.socket or engine.runtime for engine in now.engines()} == {
+        str(tmp_path / "nobody.sock"),
+        "containerd",
+    }
+    assert "the next start tries again" in caplog.text
 
 
 NERDCTL = """#!/bin/sh
@@ -248,6 +315,10 @@ for word in "$@"; do printf '%s\\n' "$word"; done >> "$RECORD"
 echo -- >> "$RECORD"
 case "$*" in
   *" exec "*) echo in; exit 7;;
+  *"label=cronjob-worker.worker=w1"*) printf 'a\\nb\\nc\\n'; exit 0;;
+  *"label=cronjob-worker.life="*) echo b; exit 0;;
+  *"label=cronjob-worker.bound=true"*) printf 'a\\nb\\nforeign\\n'; exit 0;;
+  *"status=created"*) printf 'c\\nother\\n'; exit 0;;
   *sleeper*) case "$*" in *" run "*) exec sleep 60;; esac;;
 esac
 echo done
@@ -267,7 +338,7 @@ def nerdctl(tmp_path: Path) -> tuple[dict[str, str], Path]:
 def ran_there(environment: dict[str, str], limit: float | None = None, **args: Any) -> Result:
     processes = Supervisor()
     try:
-        runner = ContainerRunner(processes, ProcessOptions(grace=1, environment=environment), worker_id="w1")
+        runner = ContainerRunner(processes, ProcessOptions(grace=1, environment=environment), owner=Owner("w1"))
         runner.parse_args("", json.dumps({"runtime": "containerd", **args}))
         runner.set_timeout(limit)
         return runner.execute(ExecutionContext(task_id="t1"))
@@ -295,10 +366,26 @@ def test_containerd_run_passes_all_options(nerdctl: tuple[dict[str, str], Path])
 
 def test_a_time_out_reaches_the_container_of_containerd(nerdctl: tuple[dict[str, str], Path]) -> None:
     """K1"""
-    result = ran_there(nerdctl[0], 0.4, action="run", image="sleeper", name="n", detach=False)
+    result = ran_there(nerdctl[0], 1.0, action="run", image="sleeper", name="n", detach=False)
     commands = [text.split("\n") for text in nerdctl[1].read_text().split("--\n")]
     assert result.status is Status.TIMEOUT
     assert [words[2] for words in commands if len(words) > 2] == ["run", "stop", "rm"]
+
+
+def test_the_next_start_removes_what_a_crash_left_on_containerd(
+    nerdctl: tuple[dict[str, str], Path], tmp_path: Path
+) -> None:
+    """G77"""
+    Owner("w1", tmp_path / "w1").note(Engine(runtime="containerd", namespace="n"))
+    now, processes = Owner("w1", tmp_path / "w1"), Supervisor()
+    try:
+        cleaned(now, run=processes.run, environment=lambda: nerdctl[0])
+    finally:
+        processes.close()
+    calls = [text.split() for text in nerdctl[1].read_text().split("--\n")]
+    removed = [words[2:] for words in calls if "rm" in words]
+    assert removed[:2] == [["rm", "--force", "--volumes", "a"], ["rm", "--volumes", "c"]]
+    assert now.engines() == []
 
 
 def test_the_documented_task_runs(engine: FakeDocker) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import ssl
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import trustme
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner
+from adapters.testkit.canary import Sampler
 from adapters.testkit.git_peers import Origin, git, https_git
 from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
@@ -231,33 +231,6 @@ def test_the_tasks_environment_cannot_steer_git(processes: Supervisor, origin: O
     environment = {"GIT_SSH_COMMAND": f"touch {marker}", "GIT_PROXY_COMMAND": f"touch {marker}"}
     runner.execute(ExecutionContext(working_dir=tmp_path / "d", environment=environment))
     assert not marker.exists()
-
-
-class Sampler:
-    """Reads what every process shows of itself while the block runs (G64)."""
-
-    def __init__(self) -> None:
-        self.seen: set[bytes] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Sampler:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.005):
-            for entry in os.listdir("/proc"):
-                if entry.isdigit() and int(entry) != os.getpid():
-                    for name in ("cmdline", "environ"):
-                        try:
-                            self.seen.add(Path(f"/proc/{entry}/{name}").read_bytes())
-                        except OSError:
-                            continue
 
 
 @pytest.fixture(scope="module")

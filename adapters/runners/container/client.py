@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.runners.container.request import Request
+from adapters.runners.container.request import ContainerFailed, Engine
 from domain.errors import InvalidTask, MissingExtra
+from domain.runner import CredentialSource
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -48,19 +49,19 @@ class Lines:
         self._sockets.clear()
 
 
-def connect(request: Request, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None) -> APIClient:
+def connect(engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None) -> APIClient:
     """A client that has agreed on a version with the engine; raises docker's errors. ``timeout`` is per read."""
     try:
         from docker import APIClient
     except ImportError:
         raise MissingExtra("container", "docker") from None
-    if request.host:
-        base = request.host if "://" in request.host else f"tcp://{request.host}"
+    if engine.host:
+        base = engine.host if "://" in engine.host else f"tcp://{engine.host}"
     else:
-        base = f"unix://{request.socket or DOCKER_SOCKET}"
+        base = f"unix://{engine.socket or DOCKER_SOCKET}"
     private = tempfile.TemporaryDirectory(prefix="cronjob-container-")
     try:
-        config = _tls(Path(private.name), tls) if request.tls else None
+        config = _tls(Path(private.name), tls) if engine.tls else None
         client = APIClient(base_url=base, version="1.41", timeout=timeout, tls=config)
         _track(client, lines)
         client._version = client.version(api_version=False)["ApiVersion"]
@@ -78,6 +79,18 @@ def connect(request: Request, tls: Mapping[str, Any] | None, lines: Lines, timeo
 
     client.close = close
     return client
+
+
+def secret_of(source: CredentialSource | None, credential_id: str, category: str) -> Mapping[str, Any] | None:
+    """The fields of a credential, None where none is named. Raises InvalidTask, CoordinationError."""
+    if not credential_id:
+        return None
+    if source is None:
+        raise InvalidTask("the task names a credential, but this worker has no source of credentials")
+    found = source.credential(credential_id)
+    if found.category != category:
+        raise InvalidTask(f"credential {found.name} is a {found.category}, wanted is a {category}")
+    return found.value
 
 
 def _tls(directory: Path, values: Mapping[str, Any] | None) -> Any:
@@ -109,7 +122,19 @@ def _track(client: Any, lines: Lines) -> None:
 
         return Tracked
 
-    unix = tracked(unixconn.UnixHTTPConnection)
+    class Unix(unixconn.UnixHTTPConnection):  # type: ignore[misc]
+        def connect(self) -> None:
+            """As docker's, which leaves the socket open where nobody listens."""
+            line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            line.settimeout(self.timeout)
+            try:
+                line.connect(self.unix_socket)
+            except BaseException:
+                line.close()
+                raise
+            self.sock = line
+
+    unix = tracked(Unix)
 
     class Pool(unixconn.UnixHTTPConnectionPool):  # type: ignore[misc]
         def _new_conn(self) -> Any:
@@ -127,3 +152,21 @@ def _track(client: Any, lines: Lines) -> None:
     for scheme in pools:
         if f"{scheme}://" in client.adapters:
             client.get_adapter(f"{scheme}://").poolmanager.pool_classes_by_scheme = pools
+
+
+class translated:  # noqa: N801 - used like a function
+    """Turns what the SDK raises into ContainerFailed with the engine's own words."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        if error is None:
+            return
+        try:
+            from docker.errors import APIError, DockerException
+        except ImportError:
+            return
+        if isinstance(error, APIError):
+            raise ContainerFailed(str(error.explanation or error)) from None
+        if isinstance(error, (DockerException, OSError)) or type(error).__module__.startswith(("urllib3", "requests")):
+            raise ContainerFailed(f"the engine cannot be reached or went away: {error}") from None

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.process.ports import Command, Exit
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container.request import ContainerFailed, Request
+from adapters.runners.container.request import ContainerFailed, Engine, Request
 from domain.result import EndReason
 from domain.runner import CancelToken, Urgency
 
@@ -32,9 +32,7 @@ class Nerdctl:
         self, request: Request, labels: Mapping[str, str], directory: Path, cancel: CancelToken
     ) -> dict[str, Any]:
         """The output of 10.2; raises ContainerFailed with nerdctl's own words."""
-        base = ["nerdctl", "--namespace", request.namespace]
-        if request.socket:
-            base += ["--address", request.socket]
+        base = base_words(request.engine)
         if request.action == "run":
             return self._run(base, request, labels, cancel)
         words = _words(request)
@@ -90,6 +88,10 @@ class Nerdctl:
             own.run(Command(argv, None, self.environment, timeout=limit, grace=0.1), CancelToken())
         finally:
             own.close()
+
+
+def base_words(engine: Engine) -> list[str]:
+    return ["nerdctl", "--namespace", engine.namespace, *(["--address", engine.socket] if engine.socket else [])]
 
 
 def _failed(action: str, ended: Exit) -> ContainerFailed:

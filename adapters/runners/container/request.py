@@ -22,6 +22,18 @@ class ContainerFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """Where an engine is; ``tls_cred`` names a credential, so nothing here is a secret."""
+
+    runtime: str = "docker"
+    socket: str = ""
+    host: str = ""
+    tls: bool = False
+    tls_cred: str = ""
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     action: str = ""
     runtime: str = "docker"
@@ -64,6 +76,10 @@ class Request:
     check_health: bool = False
     type: str = ""
     filters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.runtime, self.socket, self.host, self.tls, self.tls_cred, self.namespace)
 
     @property
     def final_image(self) -> str:

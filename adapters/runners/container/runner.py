@@ -13,16 +13,16 @@ from adapters.process.workdir import NoWorkingDirectory, prepare
 from adapters.runners.base import BaseRunner
 from adapters.runners.command import ProcessOptions, ProcessRunner, Tee
 from adapters.runners.container.actions import Actions
-from adapters.runners.container.client import Lines, connect
+from adapters.runners.container.client import Lines, connect, secret_of, translated
 from adapters.runners.container.nerdctl import Nerdctl
+from adapters.runners.container.owner import BOUND, Owner
 from adapters.runners.container.policy import ContainerPolicy
 from adapters.runners.container.request import ContainerFailed, Request, checked
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext, Urgency
 
-TASK, WORKER, BOUND = "cronjob-worker.task", "cronjob-worker.worker", "cronjob-worker.bound"
-RUN = "cronjob-worker.run"  # one attempt of a task: an earlier one may have left a container that shall live
+TASK, RUN = "cronjob-worker.task", "cronjob-worker.run"  # a run is one attempt of a task
 
 
 class ContainerRunner(ProcessRunner):
@@ -33,11 +33,11 @@ class ContainerRunner(ProcessRunner):
         processes: Processes | None = None,
         options: ProcessOptions | None = None,
         policy: ContainerPolicy | None = None,
-        worker_id: str = "",
+        owner: Owner | None = None,
     ) -> None:
         super().__init__(processes, options)
         self._policy = policy or ContainerPolicy()
-        self._worker_id = worker_id
+        self._owner = owner or Owner()
         self._request = Request()
         self._container = ""
         self._tls: Mapping[str, Any] | None = None
@@ -59,6 +59,8 @@ class ContainerRunner(ProcessRunner):
             return self.end(EndReason.NO_SUCH_DIRECTORY, error=str(error), exit_code=-1)
         log = Tee(context.log, self.options.keep)
         log.write(f"{request.runtime}: {request.action}\n".encode())
+        if request.action == "run":
+            self._owner.note(request.engine)
         try:
             if request.runtime == "containerd":
                 auth = self._auth(context)
@@ -82,20 +84,20 @@ class ContainerRunner(ProcessRunner):
 
     def _labels(self, context: ExecutionContext) -> dict[str, str]:
         bound = "false" if self._request.detach else "true"
-        return {TASK: context.task_id, RUN: uuid.uuid4().hex, WORKER: self._worker_id, BOUND: bound}
+        return {TASK: context.task_id, RUN: uuid.uuid4().hex, BOUND: bound} | self._owner.labels
 
     def _on_engine(self, context: ExecutionContext, directory: Path, log: Tee) -> dict[str, Any]:
         request, lines = self._request, Lines()
         labels = self._labels(context)
-        auth, self._tls = self._auth(context), self._value(context, request.tls_cred, "key_value")
+        auth, self._tls = self._auth(context), secret_of(context.credentials, request.tls_cred, "key_value")
 
         def cut(_: CancelRequest) -> None:
             lines.cut()
 
         self.cancel.subscribe(cut)
         try:
-            with _translated():
-                api = connect(request, self._tls, lines, None)
+            with translated():
+                api = connect(request.engine, self._tls, lines, None)
                 try:
                     actions = Actions(api, request, log.write, labels, auth, directory, self.options.keep, self._know)
                     output = actions.perform()
@@ -128,20 +130,20 @@ class ContainerRunner(ProcessRunner):
         if self.cancel.urgency is not Urgency.NOW:
             self.cancel.subscribe(cut)
             try:
-                with _translated():
+                with translated():
                     self._ask(lines, 0.5, labels, lambda api, name: api.stop(name, timeout=int(grace)))
             except ContainerFailed:
                 pass  # no answer in time: what follows needs none of it
             finally:
                 self.cancel.unsubscribe(cut)
         try:
-            with _translated():
+            with translated():
                 self._ask(Lines(), 0.4, labels, lambda api, name: api.remove_container(name, force=True, v=True))
         except ContainerFailed:
             return  # the engine does not answer; the label lets the next start clean up
 
     def _ask(self, lines: Lines, timeout: float, labels: Mapping[str, str], do: Callable[[Any, str], Any]) -> None:
-        api = connect(self._request, self._tls, lines, timeout)
+        api = connect(self._request.engine, self._tls, lines, timeout)
         try:
             # The stop may have come between the engine's making of the container and its answer.
             wanted = {"label": [f"{RUN}={labels[RUN]}"]}
@@ -154,62 +156,9 @@ class ContainerRunner(ProcessRunner):
             api.close()
 
     def _auth(self, context: ExecutionContext) -> dict[str, str] | None:
-        value = self._value(context, self._request.registry_cred, "username_password")
+        value = secret_of(context.credentials, self._request.registry_cred, "username_password")
         if value is None:
             return None
         first = self._request.final_image.split("/")[0]
         server = first if "." in first or ":" in first else "https://index.docker.io/v1/"
         return {"username": value["username"], "password": value["password"], "serveraddress": server}
-
-    def _value(self, context: ExecutionContext, credential_id: str, category: str) -> Mapping[str, Any] | None:
-        if not credential_id:
-            return None
-        if context.credentials is None:
-            raise InvalidTask("the task names a credential, but this worker has no source of credentials")
-        found = context.credentials.credential(credential_id)
-        if found.category != category:
-            raise InvalidTask(f"credential {found.name} is a {found.category}, wanted is a {category}")
-        return found.value
-
-
-class _translated:  # noqa: N801 - used like a function
-    """Turns what the SDK raises into ContainerFailed with the engine's own words."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-        if error is None:
-            return
-        try:
-            from docker.errors import APIError, DockerException
-        except ImportError:
-            return
-        if isinstance(error, APIError):
-            raise ContainerFailed(str(error.explanation or error)) from None
-        if isinstance(error, (DockerException, OSError)) or type(error).__module__.startswith(("urllib3", "requests")):
-            raise ContainerFailed(f"the engine cannot be reached or went away: {error}") from None
-
-
-def cleanup_leftovers(worker_id: str, socket: str = "", timeout: float = 5.0) -> list[str]:
-    """Remove what a former life of this worker left: containers whose task waited for them or that never started.
-
-    Returns their ids. Blocks for ``timeout`` seconds per request at most; an engine that is not there, or a missing
-    extra, means nothing to do.
-    """
-    from domain.errors import MissingExtra
-
-    removed = []
-    try:
-        with _translated():
-            api = connect(Request(socket=socket), None, Lines(), timeout)
-            try:
-                wanted = {"label": [f"{WORKER}={worker_id}"]}
-                for row in api.containers(all=True, filters=wanted):
-                    if row["Labels"].get(BOUND) == "true" or row["State"] == "created":
-                        api.remove_container(row["Id"], force=True, v=True)
-                        removed.append(row["Id"])
-            finally:
-                api.close()
-    except (ContainerFailed, MissingExtra):
-        return removed
-    return removed

@@ -48,7 +48,7 @@ class SqlRun:
                 return self._execute(engine, statement, values, cancel)
             finally:
                 engine.dispose()
-        except (WorkerError, OSError):
+        except WorkerError:
             raise
         except Exception as error:  # noqa: BLE001 - the driver's errors, whichever it is
             if cancel.requested:
