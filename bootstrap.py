@@ -145,11 +145,11 @@ def make_registry(
     registry.register("message", lambda: MessageRunner(runners.ca_file))
     registry.register("approval", ApprovalRunner)
     registry.register("database", DatabaseRunner)
-    git = GitOptions(runners.git_known_hosts, runners.ca_file)
+    git = GitOptions(runners.known_hosts, runners.ca_file)
     registry.register("git", lambda: GitRunner(processes, options, git))
     for category in ("container", "docker"):
         registry.register(category, lambda: ContainerRunner(processes, options, owner=owner))
-    registry.register("file", lambda: FileRunner(runners.file_roots))
+    registry.register("file", lambda: FileRunner(runners.file_roots, runners.known_hosts))
     return registry, load_plugins(registry, loaded.settings.runners.plugins)
 
 

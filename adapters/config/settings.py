@@ -114,7 +114,9 @@ class Runners(Section):
     ca_file: Text = Field(
         "", description="certificate authorities that message and git tasks trust beside the system's"
     )
-    git_known_hosts: Text = Field("", description="ssh host keys for git tasks; empty: the user's own known_hosts")
+    known_hosts: Text = Field(
+        "", description="ssh host keys for git tasks and remote files; empty: the user's own known_hosts"
+    )
     script_dirs: list[Text] = Field(
         ["/var/scripts", "/opt/cronjob/scripts", "/data/scripts"], description="where script files may lie"
     )

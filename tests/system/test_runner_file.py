@@ -10,6 +10,8 @@ import tarfile
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,69 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.runners.file.runner import FileRunner, age_of, free, human, size_of, stamped
+from adapters.runners.file.naming import free, human, stamped
+from adapters.runners.file.runner import FileRunner
+from adapters.runners.file.task import age_of, size_of
 from adapters.runners.file.walk import Policy
+from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
 from domain.result import Result
-from domain.runner import ExecutionContext
+from domain.runner import Credential, ExecutionContext
 from domain.status import Status
 
 
+@dataclass
+class Machine:
+    """Where the tasks of a test work: here below a root, or on the machine that ``ssh`` serves."""
+
+    root: Path
+    ssh: SshPeer | None = None
+
+    def credential(self, credential_id: str) -> Credential:
+        assert self.ssh is not None
+        return Credential(credential_id, "ssh_private_key", "key", {"private_key": self.ssh.plain_key.strip()})
+
+    def execute(self, **args: Any) -> Result:
+        runner = FileRunner([str(self.root)])
+        if self.ssh is not None:
+            args |= {"host": "127.0.0.1", "port": self.ssh.port, "known_hosts": self.ssh.known_hosts}
+            args |= {"credential": "c", "username": self.ssh.user}
+        runner.parse_args("", json.dumps(args))
+        return runner.execute(ExecutionContext(credentials=self))
+
+    def done(self, **args: Any) -> dict[str, Any]:
+        result = self.execute(**args)
+        assert result.status is Status.SUCCESS, result.error
+        document = json.loads(result.output)
+        assert isinstance(document, dict)
+        assert document.get("host") == (self.ssh and "127.0.0.1")
+        return document
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshPeer | None]:
+    if not Path(SSHD).exists():
+        yield None
+        return
+    with SshPeer(tmp_path_factory.mktemp("ssh") / "peer") as peer:
+        yield peer
+
+
+@pytest.fixture(params=["here", "over SFTP"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path, sshd: SshPeer | None) -> Machine:
+    if request.param == "here":
+        return Machine(tmp_path)
+    if sshd is None:
+        pytest.skip("sshd is missing: install openssh-server to test remote files")
+    return Machine(tmp_path, sshd)
+
+
 def execute(root: Path, **args: Any) -> Result:
-    runner = FileRunner([str(root)])
-    runner.parse_args("", json.dumps(args))
-    return runner.execute()
+    return Machine(root).execute(**args)
 
 
 def done(root: Path, **args: Any) -> dict[str, Any]:
-    result = execute(root, **args)
-    assert result.status is Status.SUCCESS, result.error
-    document = json.loads(result.output)
-    assert isinstance(document, dict)
-    return document
+    return Machine(root).done(**args)
 
 
 def tree(root: Path) -> Path:
@@ -54,22 +99,22 @@ def tree(root: Path) -> Path:
 # -- cleanup
 
 
-def test_cleanup_deletes_what_matches_and_nothing_else(tmp_path: Path) -> None:  # F2
+def test_cleanup_deletes_what_matches_and_nothing_else(machine: Machine, tmp_path: Path) -> None:  # F2
     base = tree(tmp_path)
-    document = done(tmp_path, action="cleanup", path=str(base), pattern="*.log")
+    document = machine.done(action="cleanup", path=str(base), pattern="*.log")
     assert document["deleted_count"] == 3
     assert sorted(os.listdir(base)) == ["keep.txt", "pipe", "sub"]
     assert Path("/etc/passwd").exists()
-    assert done(tmp_path, action="cleanup", path=str(base), pattern="*.log")["deleted_files"] is None
+    assert machine.done(action="cleanup", path=str(base), pattern="*.log")["deleted_files"] is None
 
 
-def test_age_and_size_and_exclusion_narrow_it(tmp_path: Path) -> None:
+def test_age_and_size_and_exclusion_narrow_it(machine: Machine, tmp_path: Path) -> None:
     base = tree(tmp_path)
     os.utime(base / "a.log", (0, 0))
     common = {"action": "cleanup", "path": str(base), "pattern": "*", "dry_run": True}
-    assert done(tmp_path, **common, older_than="7d")["deleted_files"] == [f"{base}/a.log (1.5 KB)"]
-    assert done(tmp_path, **common, larger_than="1k")["deleted_count"] == 1
-    assert done(tmp_path, **common, exclude=["b b", "link", "pipe"])["deleted_count"] == 2
+    assert machine.done(**common, older_than="7d")["deleted_files"] == [f"{base}/a.log (1.5 KB)"]
+    assert machine.done(**common, larger_than="1k")["deleted_count"] == 1
+    assert machine.done(**common, exclude=["b b", "link", "pipe"])["deleted_count"] == 2
 
 
 def test_what_could_not_be_deleted_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # F11
@@ -102,30 +147,60 @@ def test_an_unreadable_directory_costs_only_itself(tmp_path: Path, monkeypatch: 
     assert f"{base}/sub: Permission denied" in b"".join(logs).decode()
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["x", "y", "d/x", "d/e/y", "z z"]), st.sampled_from([".log", ".txt", ""])), max_size=8
+NAMES = st.lists(
+    st.tuples(
+        st.sampled_from(["x", "y", "d/x", "d/e/y", "z z", "'q'", 'd/"$(id)"', "new\nline"]),
+        st.sampled_from([".log", ".txt", ""]),
+        st.booleans(),
     ),
-    st.sampled_from(["*", "*.log", "x*", "?.txt", "[yz]*"]),
-    st.booleans(),
+    max_size=8,
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PATTERNS = st.sampled_from(["*", "*.log", "x*", "?.txt", "[yz]*"])
+FIXTURES = [HealthCheck.function_scoped_fixture]
+
+
+@given(NAMES, PATTERNS, st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=FIXTURES)
 def test_a_dry_run_lists_exactly_what_a_run_deletes(
-    tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]], pattern: str, recursive: bool
-) -> None:  # G71
+    tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str, bool]], pattern: str, recursive: bool
+) -> None:  # F2, G71
     root = tmp_path_factory.mktemp("g71")
-    for stem, suffix in names:
-        path = root / f"{stem}{suffix}f"
+    dry_run_and_run(Machine(root), names, pattern, recursive)
+
+
+@given(NAMES, PATTERNS, st.booleans())
+@settings(max_examples=5, deadline=None, suppress_health_check=FIXTURES)
+def test_a_dry_run_over_sftp_lists_exactly_what_a_run_deletes(
+    tmp_path_factory: pytest.TempPathFactory, sshd: SshPeer | None, names: list[tuple[str, str, bool]], pattern: str,
+    recursive: bool,
+) -> None:  # F1, F2, G71  # fmt: skip
+    if sshd is None:
+        pytest.skip("sshd is missing: install openssh-server to test remote files")
+    root = tmp_path_factory.mktemp("g71")
+    dry_run_and_run(Machine(root, sshd), names, pattern, recursive)
+
+
+def dry_run_and_run(machine: Machine, names: list[tuple[str, str, bool]], pattern: str, recursive: bool) -> None:
+    def there() -> set[str]:
+        return {str(path) for path in machine.root.rglob("*") if path.is_symlink() or path.is_file()}
+
+    for stem, suffix, old in names:
+        path = machine.root / f"{stem}{suffix}f"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    common = {"action": "cleanup", "path": str(root), "pattern": pattern, "recursive": recursive}
-    before = {str(path) for path in root.rglob("*") if path.is_file()}
-    listed = done(root, **common, dry_run=True)["deleted_files"] or []
-    assert {str(path) for path in root.rglob("*") if path.is_file()} == before
-    deleted = done(root, **common)["deleted_files"] or []
-    after = {str(path) for path in root.rglob("*") if path.is_file()}
-    assert listed == deleted
-    assert {text.rsplit(" (", 1)[0] for text in deleted} == before - after
+        if old:
+            os.utime(path, (1, 1))
+            path.with_name("x-link.log").unlink(missing_ok=True)
+            path.with_name("x-link.log").symlink_to(path)
+            os.utime(path.with_name("x-link.log"), (1, 1), follow_symlinks=False)
+    common = {"action": "cleanup", "path": str(machine.root), "pattern": pattern, "recursive": recursive}
+    common["older_than"] = "2h"
+    before = there()
+    listed = machine.done(**common, dry_run=True)["deleted_files"] or []
+    assert there() == before
+    deleted = machine.done(**common)["deleted_files"] or []
+    assert sorted(listed) == sorted(deleted)
+    assert {text.rsplit(" (", 1)[0] for text in deleted} == before - there()
 
 
 def test_a_swap_race_never_deletes_outside(tmp_path: Path) -> None:  # G70, G71
@@ -191,14 +266,14 @@ def test_paths_inside_the_roots_pass() -> None:
         policy.check(path, "path")
 
 
-def test_a_link_on_the_way_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_on_the_way_is_not_followed(machine: Machine, tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
     root.mkdir()
     (outside / "x.log").write_text("x")
     (root / "way").symlink_to(outside)
     for action in ({"action": "cleanup", "pattern": "*"}, {"action": "stat"}):
-        result = execute(root, path=str(root / "way"), **action)
+        result = machine.execute(path=str(root / "way"), **action)
         assert result.status is Status.FAILED
         assert "links are not followed" in result.error
     assert (outside / "x.log").exists()
@@ -213,30 +288,50 @@ def test_a_target_outside_the_roots_is_refused(tmp_path: Path) -> None:
 # -- backup and compress
 
 
-def test_a_backup_copies_a_tree_with_its_links(tmp_path: Path) -> None:
+def test_a_backup_copies_a_tree_with_its_links(machine: Machine, tmp_path: Path) -> None:
     base = tree(tmp_path)
-    document = done(tmp_path, action="backup", source=str(base), target=str(tmp_path / "b" / "app"))
+    document = machine.done(action="backup", source=str(base), target=str(tmp_path / "b" / "app"))
     copy = Path(document["backup_file"])
     assert (document["copied_count"], document["copied_size"]) == (4, "1.5 KB")
     assert (copy / "sub" / "c.log").read_text() == "c"
     assert os.readlink(copy / "link.log") == "/etc/passwd"
 
 
-def test_a_single_file_is_backed_up_whole(tmp_path: Path) -> None:  # F3
+def test_a_backup_keeps_modes_and_times(machine: Machine, tmp_path: Path) -> None:  # F9
+    base = tree(tmp_path)
+    for path, mode in ((base / "sub" / "c.log", 0o640), (base / "sub", 0o550), (base, 0o700)):
+        path.chmod(mode)
+        os.utime(path, (100, 200))
+    copy = Path(machine.done(action="backup", source=str(base), target=str(tmp_path / "app"))["backup_file"])
+    for name in ("sub/c.log", "sub", "."):
+        kept, wanted = (copy / name).stat(), (base / name).stat()
+        assert (kept.st_mode, kept.st_mtime) == (wanted.st_mode, wanted.st_mtime), name
+
+
+def test_a_target_behind_a_link_is_refused(machine: Machine, tmp_path: Path) -> None:  # G70
+    base, outside = tree(tmp_path), tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "way").symlink_to(outside)
+    for rest in ("x", "deep/x"):
+        for more in ({"action": "backup"}, {"action": "backup", "compress": True}, {"action": "compress"}):
+            result = machine.execute(source=str(base), target=str(tmp_path / "way" / rest), **more)
+            assert (result.status, "links are not followed" in result.error) == (Status.FAILED, True), result.error
+    assert list(outside.iterdir()) == []
+
+
+def test_a_single_file_is_backed_up_whole(machine: Machine, tmp_path: Path) -> None:  # F3
     (tmp_path / "one.txt").write_text("content")
-    plain = done(tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "copy.txt"))
+    plain = machine.done(action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "copy.txt"))
     assert Path(plain["backup_file"]).read_text() == "content"
-    packed = done(
-        tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "p"), compress=True
-    )
+    packed = machine.done(action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "p"), compress=True)
     with tarfile.open(packed["backup_file"]) as archive:
         assert archive.getnames() == ["one.txt"]
 
 
-def test_a_backup_into_its_own_source_does_not_hold_itself(tmp_path: Path) -> None:  # F9
+def test_a_backup_into_its_own_source_does_not_hold_itself(machine: Machine, tmp_path: Path) -> None:  # F9
     base = tree(tmp_path)
     for _ in range(2):
-        document = done(tmp_path, action="backup", source=str(base), target=str(base / "sub" / "copy"))
+        document = machine.done(action="backup", source=str(base), target=str(base / "sub" / "copy"))
         assert not (Path(document["backup_file"]) / "sub" / Path(document["backup_file"]).name).exists()
     assert (Path(document["backup_file"]) / "sub" / "c.log").read_text() == "c"
 
@@ -262,10 +357,10 @@ def full_disk(*_: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_two_backups_in_a_minute_are_two(tmp_path: Path) -> None:  # F10
+def test_two_backups_in_a_minute_are_two(machine: Machine, tmp_path: Path) -> None:  # F10
     (tmp_path / "one.txt").write_text("content")
     made = {
-        done(tmp_path, action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "c"), compress=True)[
+        machine.done(action="backup", source=str(tmp_path / "one.txt"), target=str(tmp_path / "c"), compress=True)[
             "backup_file"
         ]
         for _ in range(3)
@@ -273,26 +368,29 @@ def test_two_backups_in_a_minute_are_two(tmp_path: Path) -> None:  # F10
     assert len(made) == 3
 
 
-def test_an_incremental_backup_takes_what_is_new_and_old_ones_expire(tmp_path: Path) -> None:  # F6
+def test_an_incremental_backup_takes_what_is_new_and_old_ones_expire(machine: Machine, tmp_path: Path) -> None:  # F6
     base = tree(tmp_path)
     common = {"action": "backup", "source": str(base), "target": str(tmp_path / "b" / "app"), "compress": True}
-    first = Path(done(tmp_path, **common)["backup_file"])
+    first = Path(machine.done(**common)["backup_file"])
     for path in base.rglob("*.*"):
         os.utime(path, (1, 1), follow_symlinks=False)
     (base / "new.txt").write_text("new")
-    assert done(tmp_path, **common, incremental=True)["copied_count"] == 1
-    os.utime(first, (1, 1))
-    done(tmp_path, **common, keep_days=7)
-    assert not first.exists()
+    assert machine.done(**common, incremental=True)["copied_count"] == 1
+    single = {"action": "backup", "source": str(base / "a.log"), "target": str(tmp_path / "s" / "a"), "keep_days": 7}
+    kept = [Path(machine.done(**single, incremental=True)["backup_file"]) for _ in range(2)]
+    assert [path.read_text() for path in kept] == ["a" * 1536] * 2
+    old = first.rename(first.with_name("app_202001010000.tar.gz"))
+    machine.done(**common, keep_days=7)
+    assert not old.exists()
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip"])
-def test_an_archive_holds_the_tree_and_only_then_goes_the_source(tmp_path: Path, kind: str) -> None:  # F4, F5, F6
+def test_an_archive_holds_the_tree_and_only_then_goes_the_source(
+    machine: Machine, tmp_path: Path, kind: str
+) -> None:  # F4, F5, F6
     base = tree(tmp_path)
     (base / "pipe").unlink()
-    document = done(
-        tmp_path, action="compress", source=str(base), target=str(tmp_path / f"x.{kind}"), remove_source=True
-    )
+    document = machine.done(action="compress", source=str(base), target=str(tmp_path / f"x.{kind}"), remove_source=True)
     target = Path(document["target"])
     if kind == "zip":
         with zipfile.ZipFile(target) as archive:
@@ -308,25 +406,25 @@ def test_an_archive_holds_the_tree_and_only_then_goes_the_source(tmp_path: Path,
     assert not base.exists()
 
 
-def test_a_source_with_a_special_file_is_kept(tmp_path: Path) -> None:
+def test_a_source_with_a_special_file_is_kept(machine: Machine, tmp_path: Path) -> None:
     base = tree(tmp_path)
-    document = done(tmp_path, action="compress", source=str(base), remove_source=True)
+    document = machine.done(action="compress", source=str(base), remove_source=True)
     assert document["target"].endswith("tree.tar.gz")
     assert base.exists()
 
 
-def test_an_archive_in_its_own_source_does_not_hold_itself(tmp_path: Path) -> None:  # F9
+def test_an_archive_in_its_own_source_does_not_hold_itself(machine: Machine, tmp_path: Path) -> None:  # F9
     base = tree(tmp_path)
-    document = done(tmp_path, action="compress", source=str(base), target=str(base / "self.tar.gz"), remove_source=True)
+    document = machine.done(action="compress", source=str(base), target=str(base / "self.tar.gz"), remove_source=True)
     with tarfile.open(document["target"]) as archive:
         assert not any("self" in name for name in archive.getnames())
     assert base.exists()
 
 
-def test_a_failed_archive_leaves_the_former_one(tmp_path: Path) -> None:
+def test_a_failed_archive_leaves_the_former_one(machine: Machine, tmp_path: Path) -> None:
     target = tmp_path / "x.tar.gz"
     target.write_text("former")
-    result = execute(tmp_path, action="compress", source=str(tmp_path / "missing"), target=str(target))
+    result = machine.execute(action="compress", source=str(tmp_path / "missing"), target=str(target))
     assert result.status is Status.FAILED
     assert "missing" in result.error
     assert target.read_text() == "former"
@@ -336,12 +434,12 @@ def test_a_failed_archive_leaves_the_former_one(tmp_path: Path) -> None:
 # -- stat, names, cancel
 
 
-def test_stat_counts_and_shows_the_largest(tmp_path: Path) -> None:  # F7
+def test_stat_counts_and_shows_the_largest(machine: Machine, tmp_path: Path) -> None:  # F7
     base = tree(tmp_path)
-    document = done(tmp_path, action="stat", path=str(base), limit=2)
+    document = machine.done(action="stat", path=str(base), limit=2)
     assert (document["total_files"], document["total_dirs"], document["total_size"]) == (4, 2, "1.5 KB")
     assert [entry["size"] for entry in document["top_files"]] == ["1.5 KB", "1 B"]
-    by_name = done(tmp_path, action="stat", path=str(base), sort_by="name")["top_files"]
+    by_name = machine.done(action="stat", path=str(base), sort_by="name")["top_files"]
     assert [entry["path"] for entry in by_name] == sorted(entry["path"] for entry in by_name)
 
 
@@ -375,7 +473,9 @@ def test_a_stop_ends_a_walk(tmp_path: Path) -> None:  # F8
 @pytest.mark.parametrize(
     "args", [{"action": "move"}, {"action": "cleanup", "path": "/tmp"}, {"action": "cleanup", "path": "/tmp", "pattern": "a/b"},
              {"action": "stat", "path": "/tmp", "limit": -1}, {"action": "compress", "source": "/tmp/x", "format": "rar"},
-             {"action": "stat", "path": "/tmp", "host": "h"}, {"action": "stat", "path": "/tmp", "sort_by": "colour"}],
+             {"action": "stat", "path": "/tmp", "host": "h"}, {"action": "stat", "path": "/tmp", "host": "a b", "credential": "c"},
+             {"action": "stat", "path": "/t", "host": "h", "credential": "c", "port": 70000},
+             {"action": "stat", "path": "/t", "host": "h", "credential": "c", "host_key_check": "no"}, {"action": "stat", "path": "/tmp", "sort_by": "colour"}],
 )  # fmt: skip
 def test_a_wrong_file_task_is_refused(args: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):

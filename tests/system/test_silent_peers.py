@@ -180,6 +180,12 @@ def copy(peer: Silence) -> Waiting:
     return file(peer, action="backup")
 
 
+def sftp(peer: Silence) -> Waiting:
+    args = {"action": "stat", "path": "/srv", "host": "127.0.0.1", "port": peer.tcp(), "credential": "c"}
+    key = Key("username_password", {"username": "u", "password": "p"})
+    return Waiting(FileRunner(), peer.context(key), peer.asked, args)
+
+
 def git(scheme: str) -> Callable[[Silence], Waiting]:
     def make(peer: Silence) -> Waiting:
         args = {"url": f"{scheme}://127.0.0.1:{peer.tcp()}/x.git"}
@@ -226,7 +232,7 @@ def approval(peer: Silence) -> Waiting:
 CASES: dict[str, Callable[[Silence], Waiting]] = {
     "command": command, "script": script, "http": http, "https": https, "mysql": database("mysql"),
     "postgresql": database("postgresql"), "redis": database("redis"), "sqlite": sqlite, "archive": archive,
-    "zip": zipped, "copy": copy, "git-https": git("https"), "git-ssh": git("ssh"), "docker": docker,
+    "zip": zipped, "copy": copy, "sftp": sftp, "git-https": git("https"), "git-ssh": git("ssh"), "docker": docker,
     "containerd": containerd, "mail": mail, "webhook": webhook, "approval": approval,
 }  # fmt: skip
 ENDINGS = {"stop": Status.STOPPED, "kill": Status.STOPPED, "time-out": Status.TIMEOUT}

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.runners.file.ports import FileTrouble
 from adapters.runners.file.runner import FileRunner
-from adapters.runners.file.walk import FileTrouble, Policy, look
+from adapters.runners.file.walk import Policy, look
 from domain.errors import InvalidTask
 from domain.result import EndReason
 

@@ -13,6 +13,7 @@ import pytest
 
 from adapters.runners.container import ContainerRunner
 from adapters.runners.database import DatabaseRunner
+from adapters.runners.file.runner import FileRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.dockerapi import FakeDocker
 from application.execution import Contexts, Execution
@@ -31,6 +32,7 @@ CASES: list[tuple[str, str, Callable[[], Runner], dict[str, Any]]] = [
     ("sql", "sqlalchemy", DatabaseRunner, LITE),
     ("sql", "sqlglot", DatabaseRunner, LITE | {"sql": "WITH n AS (SELECT 1) SELECT * FROM n"}),
     ("sql", "xlsxwriter", DatabaseRunner, LITE | {"export_excel": True}),
+    ("sftp", "paramiko", FileRunner, {"action": "stat", "path": "/srv", "host": "127.0.0.1", "credential": "c"}),
     ("docker", "docker", ContainerRunner, {"action": "pull", "image": "busybox"}),
 ]
 

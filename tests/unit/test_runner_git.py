@@ -18,7 +18,8 @@ from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner
 from adapters.testkit.canary import Sampler
-from adapters.testkit.git_peers import SSHD, Origin, SshPeer, git, https_git
+from adapters.testkit.git_peers import Origin, git, https_git
+from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import Credential, ExecutionContext

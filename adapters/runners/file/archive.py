@@ -11,16 +11,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
-from adapters.runners.file.walk import FileTrouble, Found, look, opened, walk
+from adapters.runners.file.ports import Files, FileTrouble, Found, Growth, Sink, Source
 
 CHUNK = 1 << 20
+Wanted = Callable[[Found], bool]
+Add = Callable[[str, Found, os.stat_result, Source | None], None]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What went into a copy or an archive; ``paths`` for checking before a source is removed."""
+    """What went into a copy or an archive."""
 
     files: int = 0
     size: int = 0
@@ -30,7 +32,7 @@ class Tally:
 class Content:
     """What a file holds, until the run is to end: a single file can take hours (F8)."""
 
-    def __init__(self, file: IO[bytes], ended: Callable[[], bool]) -> None:
+    def __init__(self, file: Source, ended: Callable[[], bool]) -> None:
         self._file, self._ended = file, ended
 
     def read(self, size: int = -1) -> bytes:
@@ -39,175 +41,123 @@ class Content:
         return self._file.read(size)
 
 
-Add = Callable[[str, Found, Content | None], None]
+class Packer:
+    """Copies and packs trees of one file system within one run."""
 
+    def __init__(self, files: Files, ended: Callable[[], bool], note: Callable[[str], None]) -> None:
+        self._files, self._ended, self._note = files, ended, note
+        self._tally = Tally()
 
-def beside(target: Path) -> Path:
-    """Where something grows until it is complete and takes its name."""
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
+    def archive(self, source: Path, target: Path, kind: str, level: int, wanted: Wanted) -> Tally:
+        """Write ``kind`` (tar.gz, tar, zip) at ``target``. Raises FileTrouble; then ``target`` is as it was before."""
+        with self._files.replacing(target) as file:
+            with _writer(self._files, kind, file, level) as add:
+                for name, found in self._members(source, target):
+                    if not found.is_file:
+                        add(name, found, found.info, None)
+                    elif wanted(found):
+                        with self._content(found) as (content, info):
+                            add(name, found, info, content)
+            if self._ended():
+                raise FileTrouble("ended before the archive was complete")
+        return self._tally
+
+    def copy(self, source: Path, target: Path, wanted: Wanted) -> Tally:
+        """Copy a file or a tree, links as links, modes and times kept; ``target`` must be free.
+
+        Raises FileTrouble at the first error; then nothing is left at ``target`` or beside it.
+        """
+        top = self._files.look(source)
+        directories = [("", top)]
+        with self._files.growing(target) as growth:
+            if stat.S_ISDIR(top.st_mode):
+                growth.directory("")
+                for name, found in self._members(source, target):
+                    if found.is_dir:
+                        growth.directory(name)
+                        directories.append((name, found.info))
+                    elif found.is_link or wanted(found):
+                        self._copy(growth, name, found)
+                for name, info in reversed(directories):
+                    growth.settle(name, info)
+            else:
+                for _, found in self._members(source, target):
+                    self._copy(growth, "", found)
+            if self._ended():
+                raise FileTrouble("ended before the copy was complete")
+        return self._tally
+
+    def _copy(self, growth: Growth, name: str, found: Found) -> None:
+        if found.is_link:
+            growth.link(name, self._files.read_link(found))
+            return
+        with self._content(found) as (content, info):
+            with growth.file(name) as out:
+                shutil.copyfileobj(content, cast(IO[bytes], out), CHUNK)
+            growth.settle(name, info)
+
+    def _members(self, source: Path, target: Path) -> Iterator[tuple[str, Found]]:
+        """(name in the archive, entry) for a single file or a whole tree, without the archive itself (F9)."""
+        if not stat.S_ISDIR(self._files.look(source).st_mode):
+            with self._files.entry(source) as found:
+                if self._packable(found):
+                    yield source.name, found
+            return
+        own = (target, self._files.beside(target))
+        for found in self._files.walk(source, True):
+            if not any(found.path.is_relative_to(one) for one in own) and self._packable(found):
+                yield str(found.path.relative_to(source)), found
+
+    def _packable(self, found: Found) -> bool:
+        if found.is_file or found.is_dir or found.is_link:
+            return True
+        self._note(f"{found.path}: a special file is left out")
+        self._tally.left_out += 1
+        return False
+
+    @contextlib.contextmanager
+    def _content(self, found: Found) -> Iterator[tuple[Content, os.stat_result]]:
+        with self._files.read(found) as (content, info):
+            yield Content(content, self._ended), info
+        self._tally.files += 1
+        self._tally.size += info.st_size
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A file beside ``target`` that takes its place, synced, when the block ends well, and vanishes otherwise."""
-    fresh = beside(target)
-    with opened(target.parent) as parent:
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh.name, dir_fd=parent)
-        descriptor = os.open(fresh.name, flags, 0o640, dir_fd=parent)
-        try:
-            with open(descriptor, "wb") as file:
-                yield file, fresh
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh.name, target.name, src_dir_fd=parent, dst_dir_fd=parent)
-            os.fsync(parent)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh.name, dir_fd=parent)
-            raise
-
-
-def members(
-    source: Path, target: Path, ended: Callable[[], bool], note: Callable[[str], None]
-) -> Iterator[tuple[str, Found]]:
-    """(name in the archive, entry) for a single file or a whole tree, without the archive itself."""
-    info = look(source)
-    if not stat.S_ISDIR(info.st_mode):
-        with opened(source.parent) as parent:
-            yield source.name, Found(source, source.name, parent, info)
-        return
-    own = (target, beside(target))
-    for found in walk(source, True, ended, note):
-        if any(found.path.is_relative_to(one) for one in own):
-            continue
-        yield str(found.path.relative_to(source)), found
-
-
-def write_archive(
-    source: Path, target: Path, kind: str, level: int, wanted: Callable[[Found], bool], ended: Callable[[], bool],
-    note: Callable[[str], None],
-) -> Tally:  # fmt: skip
-    """Write ``kind`` (tar.gz, tar, zip) at ``target``. Raises FileTrouble; then ``target`` is as it was before."""
-    tally = Tally()
-    with replacing(target) as (file, _):
-        with _writer(kind, file, level) as add:
-            for name, found in members(source, target, ended, note):
-                if not (found.is_file or found.is_dir or found.is_link):
-                    note(f"{found.path}: a special file is left out")
-                    tally.left_out += 1
-                    continue
-                if found.is_file and not wanted(found):
-                    continue
-                _add(add, name, found, tally, ended)
-        if ended():
-            raise FileTrouble("ended before the archive was complete")
-    return tally
-
-
-def _add(add: Add, name: str, found: Found, tally: Tally, ended: Callable[[], bool]) -> None:
-    if not found.is_file:
-        add(name, found, None)
-        return
-    try:
-        descriptor = os.open(
-            found.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=found.parent
-        )
-    except OSError as error:
-        raise FileTrouble(f"{found.path}: {error.strerror}") from None
-    with open(descriptor, "rb") as content:
-        add(name, Found(found.path, found.name, found.parent, os.fstat(descriptor)), Content(content, ended))
-    tally.files += 1
-    tally.size += found.info.st_size
-
-
-@contextlib.contextmanager
-def _writer(kind: str, file: IO[bytes], level: int) -> Iterator[Add]:
+def _writer(files: Files, kind: str, file: Sink, level: int) -> Iterator[Add]:
+    out = cast(IO[bytes], file)
     if kind == "zip":
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
 
-            def add_zip(name: str, found: Found, content: Content | None) -> None:
-                info = zipfile.ZipInfo(name + ("/" if found.is_dir else ""))
-                info.external_attr = (found.info.st_mode & 0xFFFF) << 16
+            def add_zip(name: str, found: Found, about: os.stat_result, content: Source | None) -> None:
+                # A zip names its files in UTF-8: other bytes have no place in it.
+                plain = os.fsencode(name).decode("utf-8", "replace")
+                info = zipfile.ZipInfo(plain + ("/" if found.is_dir else ""))
+                info.external_attr = (about.st_mode & 0xFFFF) << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
                 if found.is_link:
-                    archive.writestr(info, os.readlink(found.name, dir_fd=found.parent))
+                    archive.writestr(info, os.fsencode(files.read_link(found)))
                 elif content is None:
                     archive.writestr(info, b"")
                 else:
-                    with archive.open(info, "w", force_zip64=True) as out:
-                        shutil.copyfileobj(content, out, CHUNK)
+                    with archive.open(info, "w", force_zip64=True) as member:
+                        shutil.copyfileobj(cast(IO[bytes], content), member, CHUNK)
 
             yield add_zip
         return
-    with tarfile.open(
-        fileobj=file, mode="w:gz" if kind == "tar.gz" else "w", **({"compresslevel": level} if kind == "tar.gz" else {})
-    ) as tar:  # type: ignore[call-overload]
+    more: dict[str, Any] = {"compresslevel": level} if kind == "tar.gz" else {}
+    with tarfile.open(fileobj=out, mode="w:gz" if kind == "tar.gz" else "w", **more) as tar:
 
-        def add_tar(name: str, found: Found, content: Content | None) -> None:
+        def add_tar(name: str, found: Found, about: os.stat_result, content: Source | None) -> None:
             info = tarfile.TarInfo(name)
-            info.mode, info.mtime = stat.S_IMODE(found.info.st_mode), found.info.st_mtime
-            info.uid, info.gid = found.info.st_uid, found.info.st_gid
+            info.mode, info.mtime = stat.S_IMODE(about.st_mode), about.st_mtime
+            info.uid, info.gid = about.st_uid, about.st_gid
             if found.is_link:
-                info.type, info.linkname = tarfile.SYMTYPE, os.readlink(found.name, dir_fd=found.parent)
+                info.type, info.linkname = tarfile.SYMTYPE, files.read_link(found)
             elif found.is_dir:
                 info.type = tarfile.DIRTYPE
             else:
-                info.size = found.info.st_size
-            tar.addfile(info, content)
+                info.size = about.st_size
+            tar.addfile(info, cast(IO[bytes], content))
 
         yield add_tar
-
-
-def copy_tree(
-    source: Path, target: Path, wanted: Callable[[Found], bool], ended: Callable[[], bool], note: Callable[[str], None]
-) -> Tally:
-    """Copy a file or a tree, links as links, modes and times kept; ``target`` must be free.
-
-    Raises FileTrouble at the first error; then nothing is left at ``target`` or beside it.
-    """
-    fresh, tally = beside(target), Tally()
-    single = not stat.S_ISDIR(look(source).st_mode)
-    try:
-        if not single:
-            fresh.mkdir(mode=0o755)
-        for name, found in members(source, target, ended, note):
-            _copy(found, fresh if single else fresh / name, wanted, ended, tally, note)
-        if ended():
-            raise FileTrouble("ended before the copy was complete")
-        os.rename(fresh, target)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True) if not single else fresh.unlink(missing_ok=True)
-        raise
-    return tally
-
-
-def _copy(
-    found: Found, place: Path, wanted: Callable[[Found], bool], ended: Callable[[], bool], tally: Tally,
-    note: Callable[[str], None],
-) -> None:  # fmt: skip
-    if found.is_dir:
-        place.mkdir(mode=0o755)
-    elif found.is_link:
-        os.symlink(os.readlink(found.name, dir_fd=found.parent), place)
-    elif not found.is_file:
-        note(f"{found.path}: a special file is left out")
-        tally.left_out += 1
-    elif wanted(found):
-        _copy_file(found, place, ended)
-        tally.files += 1
-        tally.size += found.info.st_size
-
-
-def _copy_file(found: Found, place: Path, ended: Callable[[], bool]) -> None:
-    try:
-        descriptor = os.open(
-            found.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=found.parent
-        )
-        with open(descriptor, "rb") as content, open(place, "xb") as out:
-            shutil.copyfileobj(Content(content, ended), out, CHUNK)
-            os.fchmod(out.fileno(), stat.S_IMODE(found.info.st_mode))
-        os.utime(place, ns=(found.info.st_atime_ns, found.info.st_mtime_ns))
-    except OSError as error:
-        raise FileTrouble(f"{found.path}: {error.strerror}") from None

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from domain.errors import InvalidTask, WorkerError
+from adapters.runners.file.ports import FileTrouble, Found
+from domain.errors import InvalidTask
 
 FORBIDDEN = ("/", "/etc", "/usr", "/bin", "/sbin", "/boot", "/lib", "/lib64", "/sys", "/proc", "/dev", "/root")
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class FileTrouble(WorkerError):
-    """A file or directory could not be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One entry of a walk. ``parent`` is open only while the walk stands at it."""
-
-    path: Path
-    name: str
-    parent: int
-    info: os.stat_result
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.info.st_mode)
-
-    @property
-    def is_dir(self) -> bool:
-        return stat.S_ISDIR(self.info.st_mode)
-
-    @property
-    def is_link(self) -> bool:
-        return stat.S_ISLNK(self.info.st_mode)
-
-
 class Policy:
-    """Below which directories file tasks may work; ``*`` in a root stands for one name. Decided on whole components."""
+    """Where file tasks may work: never in a directory of the system, and below one of the roots.
 
-    def __init__(self, roots: tuple[str, ...]) -> None:
-        self._roots = [Path(root) for root in roots if root.strip()]
+    ``*`` in a root stands for one name. Decided on whole components. Without roots everything else is allowed.
+    """
+
+    def __init__(self, roots: tuple[str, ...] | None) -> None:
+        self._roots = None if roots is None else [Path(root) for root in roots if root.strip()]
 
     def check(self, text: str, key: str) -> Path:
         """The path, made absolute and plain; raises InvalidTask where it is not allowed. Looks at no file."""
@@ -54,11 +30,15 @@ class Policy:
         if not text.startswith("/"):
             raise InvalidTask(f"{key} must be an absolute path, not {text!r}")
         path = Path(os.path.normpath(text).replace("//", "/", 1))
-        if str(path) in FORBIDDEN or any(path.is_relative_to(one) for one in FORBIDDEN[1:]):
+        if forbidden(path):
             raise InvalidTask(f"{key}: {path} is a directory of the system")
-        if not any(_below(path, root) for root in self._roots):
+        if self._roots is not None and not any(_below(path, root) for root in self._roots):
             raise InvalidTask(f"{key}: {path} is below none of the allowed directories (FILE_RUNNER_ALLOWED_PATHS)")
         return path
+
+
+def forbidden(path: Path) -> bool:
+    return str(path) in FORBIDDEN or any(path.is_relative_to(one) for one in FORBIDDEN[1:])
 
 
 def _below(path: Path, root: Path) -> bool:

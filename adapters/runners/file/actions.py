@@ -1,0 +1,144 @@
+"""The four actions of file tasks, on any file system."""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+from adapters.runners.file.archive import Packer
+from adapters.runners.file.naming import free, human, local_time, series, stamped
+from adapters.runners.file.ports import Files, FileTrouble, Found, PeerLost
+from adapters.runners.file.task import FORMATS, FileArgs, age_of, size_of
+
+SHOWN = 1_000
+
+
+class Actions:
+    """``do`` runs the action of a task and returns its output. ``say`` takes lines for the log of the run."""
+
+    def __init__(self, args: FileArgs, files: Files, ended: Callable[[], bool], say: Callable[[str], None]) -> None:
+        self._args, self._files, self._ended, self._say = args, files, ended, say
+
+    def do(self) -> dict[str, Any]:
+        action = {"cleanup": self._cleanup, "backup": self._backup, "compress": self._compress, "stat": self._stat}
+        return action[self._args.action]()
+
+    def _cleanup(self) -> dict[str, Any]:
+        """Decide for each entry while the walk stands at it; a dry run decides the same."""
+        args = self._args
+        path = self._files.check(args.path, "path")
+        chosen = self._chooser()
+        deleted: list[str] = []
+        count = total = 0
+        for found in self._files.walk(path, args.recursive):
+            if not chosen(found) or not (args.dry_run or self._deleted(found)):
+                continue
+            count, total = count + 1, total + found.info.st_size
+            if len(deleted) < SHOWN:
+                deleted.append(f"{found.path} ({human(found.info.st_size)})")
+            self._say(f"{'would delete' if args.dry_run else 'deleted'} {found.path}")
+        document: dict[str, Any] = {
+            "action": "cleanup", "path": args.path, "pattern": args.pattern, "dry_run": args.dry_run,
+            "deleted_count": count, "deleted_size": human(total), "deleted_files": deleted or None,
+        }  # fmt: skip
+        return document | ({"message": "dry run: nothing was deleted"} if args.dry_run else {})
+
+    def _chooser(self) -> Callable[[Found], bool]:
+        args = self._args
+        oldest = time.time() - age_of(args.older_than) if args.older_than else None
+        least = size_of(args.larger_than) if args.larger_than else 0
+
+        def chosen(found: Found) -> bool:
+            if found.is_dir or not fnmatch.fnmatchcase(found.name, args.pattern):
+                return False
+            if any(part and part in str(found.path) for part in args.exclude):
+                return False
+            return (oldest is None or found.info.st_mtime <= oldest) and found.info.st_size >= least
+
+        return chosen
+
+    def _deleted(self, found: Found) -> bool:
+        try:
+            self._files.delete(found)
+        except PeerLost:
+            raise
+        except FileTrouble as error:
+            self._say(str(error))
+            return False
+        return True
+
+    def _backup(self) -> dict[str, Any]:
+        args, files = self._args, self._files
+        source = files.check(args.source, "source")
+        tree = stat.S_ISDIR(files.look(source).st_mode)
+        kind = args.format or "tar.gz"
+        target = files.check(stamped(args.target, kind if args.compress else ""), "target")
+        files.make_directories(target.parent)
+        target = free(target, files.exists)
+        earlier = series(target, files.names(target.parent)) if args.incremental or args.keep_days else {}
+        since = max(earlier.values(), default=0.0) if args.incremental and tree else 0.0
+        fresh: Callable[[Found], bool] = lambda found: found.info.st_mtime > since  # noqa: E731
+        packer = Packer(files, self._ended, self._say)
+        if args.compress:
+            tally = packer.archive(source, target, kind, args.level, fresh)
+        else:
+            tally = packer.copy(source, target, fresh)
+        for name, began in earlier.items():
+            if args.keep_days and began < time.time() - args.keep_days * 86_400:
+                self._say(f"expired: {target.with_name(name)}")
+                files.remove(target.with_name(name))
+        return {
+            "action": "backup", "source": args.source, "target": args.target, "copied_count": tally.files,
+            "copied_size": human(tally.size), "compressed": args.compress, "backup_file": str(target),
+        }  # fmt: skip
+
+    def _compress(self) -> dict[str, Any]:
+        args, files = self._args, self._files
+        source = files.check(args.source, "source")
+        files.look(source)
+        text = args.target or f"{args.source.rstrip('/')}.{args.format or 'tar.gz'}"
+        kind = args.format or next((one for one in FORMATS if text.endswith(f".{one}")), "")
+        if not kind:
+            text, kind = f"{text}.tar.gz", "tar.gz"
+        target = files.check(text, "target")
+        tally = Packer(files, self._ended, self._say).archive(source, target, kind, args.level, lambda _: True)
+        packed = files.look(target).st_size
+        if args.remove_source and not tally.left_out and not self._ended():
+            if target.is_relative_to(source):
+                self._say("the source is kept: the archive lies in it")
+            else:
+                files.remove(source)
+        ratio = 100.0 * packed / tally.size if tally.size else 0.0
+        return {
+            "action": "compress", "source": args.source, "target": str(target), "original_size": human(tally.size),
+            "compressed_size": human(packed), "compression_ratio": f"{ratio:.1f}%", "file_count": tally.files,
+        }  # fmt: skip
+
+    def _stat(self) -> dict[str, Any]:
+        args = self._args
+        path = self._files.check(args.path, "path")
+        limit = args.limit or 10
+        files = size = 0
+        directories = 1
+        top: list[tuple[Any, str, int, float]] = []
+        for found in self._files.walk(path, True):
+            if found.is_dir:
+                directories += 1
+            elif found.is_file:
+                files, size = files + 1, size + found.info.st_size
+                rank: Any = {"size": found.info.st_size, "modified": found.info.st_mtime}.get(args.sort_by, 0)
+                entry = (rank, str(found.path), found.info.st_size, found.info.st_mtime)
+                heapq.heappush(top, entry) if len(top) < limit else heapq.heappushpop(top, entry)
+        order = sorted(top, key=lambda it: it[1]) if args.sort_by == "name" else sorted(top, reverse=True)
+        return {
+            "action": "stat", "path": args.path, "total_size": human(size), "total_files": files,
+            "total_dirs": directories,
+            "top_files": [
+                {"path": name, "size": human(bytes_), "modified": local_time(when)}
+                for _, name, bytes_, when in order
+            ],
+        }  # fmt: skip
