@@ -21,7 +21,7 @@ from pathlib import Path
 
 from adapters.testkit import torture_suite, trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.world import try_seed
+from adapters.testkit.world import try_seeds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
@@ -58,7 +58,7 @@ def _quiet() -> None:
 
 
 def _try(batch: range) -> list[str]:
-    return [f"{text} (python -m adapters.testkit.world {seed})" for seed in batch for text in try_seed(seed)]
+    return try_seeds(batch[0], batch[-1])
 
 
 class RealKills:

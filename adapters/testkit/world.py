@@ -2,7 +2,7 @@
 
 The workers are the real application layer; only time, threads, network, disk and processes are simulated. After the
 last fault everything has to settle, and the server's history is judged. ``python -m adapters.testkit.world SEED``
-replays one seed and prints what happened.
+replays one seed and prints what happened; ``FIRST-LAST`` tries many and prints what each violates.
 """
 
 from __future__ import annotations
@@ -306,8 +306,27 @@ def try_seed(seed: int) -> list[str]:
         return [f"{type(error).__name__}: {error}"]
 
 
+def try_seeds(first: int, last: int) -> list[str]:
+    """What these seeds violate, each with the command that replays it."""
+    return [
+        f"{text} (python -m adapters.testkit.world {seed})"
+        for seed in range(first, last + 1)
+        for text in try_seed(seed)
+    ]
+
+
 def main() -> int:
-    seed = int(sys.argv[1])
+    first, _, last = sys.argv[1].partition("-")
+    if last:
+        logging.disable(logging.CRITICAL)
+        broken = try_seeds(int(first), int(last))
+        print(*broken, f"{int(last) - int(first) + 1} seeds, {len(broken)} violations", sep="\n")
+        return 1 if broken else 0
+    return replay(int(first))
+
+
+def replay(seed: int) -> int:
+    """Print the story of one seed."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     world = World(seed)
     verdict = world.run()

@@ -281,7 +281,7 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
 
 HANGING = """
 import pathlib, threading
-from application import delivery, loops
+from application import loops, recovery
 from adapters.runners.command import CommandRunner as Runner
 
 flag = pathlib.Path("hung-once")
@@ -289,11 +289,10 @@ if not flag.exists():
     loops.HANG = 2.0
 
     def hang(self, closing):
-        if self.waiting():
-            flag.touch()
-            threading.Event().wait()
+        flag.touch()
+        threading.Event().wait()
 
-    delivery.Delivery._round = hang
+    recovery.Recovery._compare = hang
 """
 
 
@@ -310,12 +309,12 @@ def test_a_loop_that_hangs_is_told_with_its_stack_and_the_worker_starts_anew(tmp
     lines = []
     for line in process.stderr:
         lines.append(json.loads(line))
-        if "left from a former life: success" in line:
+        if sum("connected as" in line["message"] for line in lines) == 2:
             break
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     fatal = next(line["message"] for line in lines if line["level"] == "FATAL")
-    assert "these loops hang and the worker starts anew: delivery" in fatal
+    assert "these loops hang and the worker starts anew: recovery" in fatal
     assert "threading.Event().wait()" in fatal
     assert any("the worker ended with exit status 70" in line["message"] for line in lines)
     assert process.returncode == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from adapters.testkit.judge import judge_task
 from adapters.testkit.world import World, try_seed
 from adapters.transports.memory.history import Record
 
+ROOT = Path(__file__).parent.parent.parent
 SEEDS = 500
 CHUNK = 25
 
@@ -28,8 +32,10 @@ PINNED = {
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("first", range(0, int(os.environ.get("SEEDS", SEEDS)), CHUNK))
 def test_nothing_is_lost_or_run_twice_under_any_seed(first: int) -> None:
-    bad = {seed: verdict for seed in range(first, first + CHUNK) if (verdict := try_seed(seed))}
-    assert not bad, "\n".join(f"python -m adapters.testkit.world {seed}: {verdict}" for seed, verdict in bad.items())
+    """In a process of its own: measuring the coverage would make it four times as slow, and others cover the same."""
+    command = [sys.executable, "-m", "adapters.testkit.world", f"{first}-{first + CHUNK - 1}"]
+    tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (tried.returncode, tried.stdout, tried.stderr) == (0, f"{CHUNK} seeds, 0 violations\n", "")
 
 
 @pytest.mark.parametrize("seed", PINNED, ids=[f"{seed} {found}" for seed, found in PINNED.items()])
