@@ -16,6 +16,7 @@ from domain.errors import CoordinationError
 log = logging.getLogger("worker.leases")
 
 ATTEMPT = 2.0  # seconds: the longest a single renewal may take
+IDLE = 4.0  # seconds between two looks while there are no leases; a claim wakes the loops
 LEAST = 0.05  # seconds: a renewal that has less is not tried
 OVERRUN = 1.0  # seconds: how long one renewal may keep the loop from declaring another lease lost
 
@@ -124,8 +125,9 @@ class LeaseKeeper:
             alive = self._expire()
             lease, now = self._take_due(alive)
             if lease is None:
-                nearest = min((it.due if it.due > now else it.deadline for it in alive), default=now + 1.0)
-                self._wake.wait(min(1.0, max(0.02, nearest - now)))
+                nearest = min((it.due if it.due > now else it.deadline for it in alive), default=now + IDLE)
+                # Not longer with leases at hand: after a sleep of the machine they have to be looked at soon.
+                self._wake.wait(min(1.0 if alive else IDLE, max(0.02, nearest - now)))
                 continue
             try:
                 self._renew(lease, now, alive[0].deadline)

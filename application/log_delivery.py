@@ -34,12 +34,12 @@ class LogDelivery:
         self._guard = ports.runtime.lock()
         self._streams: dict[str, Stream] = {}
 
-    def run(self, closing: Callable[[], bool]) -> None:
-        """The loop of one uploader."""
+    def run(self, closing: Callable[[], bool], rest: float = 0.2) -> None:
+        """The loop of one uploader; it looks every ``rest`` seconds while there is nothing to upload."""
         idle = self._ports.runtime.event()
         while not closing():
             if not self._upload_one():
-                idle.wait(0.05 if self._ports.spool.pending() else 0.2)
+                idle.wait(0.05 if self._ports.spool.pending() else rest)
 
     def _upload_one(self) -> bool:
         now = self._ports.runtime.now()

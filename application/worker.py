@@ -27,7 +27,6 @@ from domain.runner import CancelRequest, Urgency
 log = logging.getLogger("worker")
 
 RENEWERS = 4
-UPLOADERS = 2
 KILL_WAIT = 5.0  # seconds a killed task gets to be gone
 FIRST_LOOK = 10.0  # seconds that registering waits for the categories' scripts; later it is done anew
 FLUSH_WAIT = 10.0  # seconds results and logs get to be confirmed at the end
@@ -59,8 +58,8 @@ class Worker:
         for number in range(RENEWERS):
             self.loops.start(f"leases-{number}", self.leases.run)
         self.loops.start("delivery", self.delivery.run)
-        for number in range(UPLOADERS):
-            self.loops.start(f"logs-{number}", self.logs.run)
+        self.loops.start("logs", self.logs.run)
+        self.loops.start("logs-helper", lambda closing: self.logs.run(closing, 1.0))
         self.loops.start("heartbeat", self.link.heartbeat)
         self.loops.start("recovery", lambda closing: self.recovery.run(closing, self.link.up))
         self.loops.start("categories", self.categories.run, watched=False)  # its scripts have a limit of their own

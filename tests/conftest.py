@@ -14,6 +14,10 @@ from adapters.process import tree
 
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
 settings.register_profile("no-shrinking", phases=[Phase.explicit, Phase.generate])
+# The usual run tries the same examples each time, so that it is red only for what was changed; `make torture` explores.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def _alive() -> set[tuple[int, int]]:

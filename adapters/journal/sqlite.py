@@ -235,7 +235,8 @@ class SqliteJournal:
                 db.execute("BEGIN IMMEDIATE")
                 rows = [(task_id, encode_entry(entry)) for task_id, entry in self._mirror.items()]
                 db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
-                db.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", dead_letters(self._path))
+                # What damage made a NULL of is no letter any more.
+                db.executemany("INSERT OR IGNORE INTO dead_letters VALUES (?, ?, ?, ?)", dead_letters(self._path))
         finally:
             db.close()
         begin_swap(fresh, self._path)

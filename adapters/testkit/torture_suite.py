@@ -47,7 +47,9 @@ def run(seconds: float) -> dict[str, Row]:
         report = Path(directory) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "torture", "--timeout=600", f"--junitxml={report}"]
         command += ["-n", "2", "-p", "no:cacheprovider", "-p", "adapters.testkit.torture_suite"]
-        with subprocess.Popen([*command, "tests"], cwd=ROOT, env={**os.environ}, stdout=sys.stderr) as process:
+        with subprocess.Popen(
+            [*command, "tests"], cwd=ROOT, env={"HYPOTHESIS_PROFILE": "explore", **os.environ}, stdout=sys.stderr
+        ) as process:
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
