@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## formatting, lint, import rules, types
 	$(BIN)/mypy
 
 test: check ## all checks and all tests, in less than 5 minutes
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not torture" --cov --cov-report=term
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not torture" --cov --cov-report=term
 
 torture: $(VENV)/.dev ## the long form of the reliability tests: make torture MINUTES=30
 	MINUTES=$(MINUTES) $(BIN)/python -m adapters.testkit.torture

@@ -16,8 +16,6 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import contextlib
 import functools
 import os
-import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +192,7 @@ def run_worker(loaded: Loaded) -> int:
     from adapters.observability.redact import Redactor
     from adapters.observability.stacks import stacks
     from adapters.process.guardian import link_from_environment
+    from adapters.process.signals import Wishes
 
     settings = loaded.settings
     redactor = Redactor()
@@ -201,8 +200,7 @@ def run_worker(loaded: Loaded) -> int:
     file = loaded.path(settings.log.file) if settings.log.file else None
     set_up(redactor, settings.log.level, settings.log.format, file, (settings.log.max_size, settings.log.max_backups))
     log = logging.getLogger("worker")
-    stop, hurry = threading.Event(), threading.Event()
-    obey_signals(stop, hurry)
+    wishes = Wishes()
     guardian = link_from_environment()
     with contextlib.ExitStack() as stack:
         assembled = assemble(loaded, redactor, guardian, stack)
@@ -217,35 +215,22 @@ def run_worker(loaded: Loaded) -> int:
         obey(mark, worker)
         worker.start()
         assembled.leftovers.start()
-        while not stop.wait(0.5) and not worker.loops.broken.is_set():
+        while not wishes.end and not worker.loops.broken.is_set():
+            wishes.wait(0.5)
             obey(mark, worker)
+            if wishes.stacks:
+                wishes.stacks = False
+                log.warning("asked what each thread does:\n%s", stacks())
             if hanging := worker.loops.find_hanging():
                 log.critical("these loops hang and the worker starts anew: %s\n%s", ", ".join(hanging), stacks())
-                hurry.set()
+                wishes.hurry = True
             if guardian is not None and guardian.lost:
                 log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
                 break
-        clean = worker.shutdown(hurry)
+        clean = worker.shutdown(lambda: wishes.hurry)
         if worker.loops.failed is not None:
             return 70
         return 0 if clean else 1
-
-
-def obey_signals(stop: threading.Event, hurry: threading.Event) -> None:
-    """TERM, INT and HUP end the worker, a second one without waiting; USR1 logs what each thread does."""
-    import logging
-
-    from adapters.observability.stacks import stacks
-
-    def end(*_: Any) -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    def tell(*_: Any) -> None:
-        logging.getLogger("worker").warning("asked what each thread does:\n%s", stacks())
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
-    signal.signal(signal.SIGUSR1, tell)
 
 
 def obey(mark: PauseMark, worker: Worker) -> None:

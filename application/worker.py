@@ -16,7 +16,7 @@ from application.leases import LeaseKeeper
 from application.link import Link
 from application.log_delivery import LogDelivery
 from application.loops import Closing, Loops
-from application.ports import Event, Node, Ports
+from application.ports import Node, Ports
 from application.recovery import Recovery
 from application.reporting import Reporter
 from application.run_task import RunTask
@@ -80,10 +80,10 @@ class Worker:
             self.table.reopen()
             log.info("new tasks are taken again")
 
-    def shutdown(self, hurry: Event) -> bool:
+    def shutdown(self, hurry: Callable[[], bool]) -> bool:
         """No new work, wait, stop, kill, flush, close, join; True if nothing was left behind.
 
-        Waits up to ``drain`` seconds for running tasks unless ``hurry`` is set meanwhile. Heartbeats and leases go on
+        Waits up to ``drain`` seconds for running tasks unless ``hurry`` says so meanwhile. Heartbeats and leases go on
         until the results are flushed (G35).
         """
         runtime, limits = self._ports.runtime, self._limits
@@ -100,7 +100,7 @@ class Worker:
             self.table.idle.wait(limits.grace + 2.0)
             self.table.cancel_all(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW, note))
             self.table.idle.wait(KILL_WAIT)
-        if not hurry.is_set():
+        if not hurry():
             self.categories.tear_down()
         flushed = self.delivery.empty.wait(FLUSH_WAIT)
         if not flushed:
@@ -123,8 +123,8 @@ class Worker:
         for text in unaccounted(seen, waiting):
             log.error("a defect of the worker: %s", text)
 
-    def _wait_idle(self, deadline: float, hurry: Event) -> None:
-        while not hurry.is_set() and self._ports.runtime.now() < deadline:
+    def _wait_idle(self, deadline: float, hurry: Callable[[], bool]) -> None:
+        while not hurry() and self._ports.runtime.now() < deadline:
             if self.table.idle.wait(0.1):
                 return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,10 +68,7 @@ class WorkerKit:
         self.worker = Worker(ports, Node(self.identity, self.limits), execution, self.redact)
 
     def stop(self, hurry: bool = True) -> bool:
-        flag = threading.Event()
-        if hurry:
-            flag.set()
-        clean = self.worker.shutdown(flag)
+        clean = self.worker.shutdown(lambda: hurry)
         lost = unaccounted(self.metrics.snapshot(), self.worker.delivery.waiting())
         assert not lost, lost  # at the end of every test with a whole worker (G86)
         return clean

@@ -109,9 +109,7 @@ class Whole:
         return bool(alive) and self.worker.link.up.is_set()
 
     def stop(self) -> None:
-        hurry = threading.Event()
-        hurry.set()
-        assert self.worker.shutdown(hurry)
+        assert self.worker.shutdown(lambda: True)
         self.client.close()
         assert not unaccounted(self.metrics.snapshot(), self.worker.delivery.waiting())  # G86
 

@@ -213,7 +213,9 @@ def test_the_child_starts_clean(processes: Supervisor, tmp_path: Path) -> None: 
     assert int(descriptors) == 5  # total, 0, 1, 2 and ls's own directory
     assert (stdin, group, directory) == (b"/dev/null", pid, bytes(tmp_path))
     fields = dict(line.split(b":\t", 1) for line in status.stdout.splitlines())
-    assert {int(fields[name], 16) for name in (b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd")} == {0}  # SIGPIPE too
+    # SIGPIPE too; 32 and 33 are the C library's own, which what starts programs by posix_spawn (make) leaves ignored.
+    internal = 3 << 31
+    assert {int(fields[name], 16) & ~internal for name in (b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd")} == {0}
 
 
 def test_what_cannot_be_seen_is_not_taken_for_gone(processes: Supervisor, mocker: MockerFixture) -> None:  # G60

@@ -208,11 +208,10 @@ def test_a_task_starts_clean_however_the_worker_was_started(server: SimulatedSer
         server.offer(task)
         assert server.wait_for(task, *OVER)["status"] == "success"
         lines = server.log(task).splitlines()
-        assert [line for line in lines if line.startswith(("SigIgn", "SigBlk", "core"))] == [
-            "SigBlk:\t0000000000000000",
-            "SigIgn:\t0000000000000000",
-            "core 0",
-        ]
+        masks = [line.split() for line in lines if line.startswith(("SigIgn", "SigBlk"))]
+        internal = 3 << 31  # 32 and 33 are the C library's own
+        assert [(name, int(mask, 16) & ~internal) for name, mask in masks] == [("SigBlk:", 0), ("SigIgn:", 0)]
+        assert "core 0" in lines
         assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # the last one is ls's own
         assert program.end() == 0
     finally:
