@@ -32,6 +32,7 @@ FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
+ASLEEP = 10.0  # seconds between two looks after which this process must have been asleep too
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
@@ -95,7 +96,7 @@ class Guardian:
         self._asked_at = 0.0
         self._shutdown = 120.0
         self._greeted = False
-        self._beat = 0.0
+        self._beat = self._looked = 0.0
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
 
@@ -235,6 +236,9 @@ class Guardian:
     def _check_worker(self) -> None:
         assert self._worker is not None
         now = boottime()
+        if now - self._looked > ASLEEP:
+            self._beat = now  # the worker could give no sign of life while the machine slept
+        self._looked = now
         if self._asked and now - self._asked_at > self._shutdown:
             say("the worker did not end in time and is killed")
             self._worker.kill()

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from adapters.process import guardian
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -157,3 +159,34 @@ def test_a_killed_worker_is_not_a_zombie(guarded: Callable[[str], Guarded]) -> N
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
     one.end()
+
+
+class NotKilled:
+    """In the place of the worker's process."""
+
+    killed = False
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.mark.parametrize(
+    ("looks", "killed"),
+    [
+        pytest.param([1000.0], False, id="the machine slept"),
+        pytest.param([1000.0, *range(1001, 1060)], False, id="not long enough after it woke up"),
+        pytest.param([1000.0, *range(1001, 1062)], True, id="silent after it woke up"),
+        pytest.param(range(1, 62), True, id="silent"),
+    ],
+)
+def test_sleep_of_the_machine_is_no_silence_of_the_worker(
+    monkeypatch: pytest.MonkeyPatch, looks: Iterable[float], killed: bool
+) -> None:  # G59, G62
+    one, worker = guardian.Guardian([]), NotKilled()
+    monkeypatch.setattr(one, "_worker", worker)
+    monkeypatch.setattr(one, "_beat", 0.0)
+    for moment in looks:
+        monkeypatch.setattr(guardian, "boottime", lambda moment=moment: moment)
+        one._check_worker()
+    one._selector.close()
+    assert worker.killed is killed
