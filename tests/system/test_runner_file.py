@@ -24,6 +24,8 @@ from adapters.runners.file.runner import FileRunner
 from adapters.runners.file.task import age_of, size_of
 from adapters.runners.file.walk import Policy
 from adapters.testkit.ssh_peer import SSHD, SshPeer
+from application.ports import Limits
+from application.reporting import output_for
 from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
@@ -228,12 +230,42 @@ def test_a_swap_race_never_deletes_outside(tmp_path: Path) -> None:  # G70, G71
     assert (canary / "x.log").exists()
 
 
-@pytest.mark.parametrize("text", ["1.5d", "7dd", "-7d", "d", "7 days", "1w"])
+@pytest.mark.parametrize("text", ["1.5d", "7dd", "-7d", "d", "7 days", "1w", "9" * 5000 + "d", "9" * 5000 + "K"])
 def test_an_age_or_size_that_is_not_understood_is_refused(text: str) -> None:  # F1
     with pytest.raises(InvalidTask):
         age_of(text)
     with pytest.raises(InvalidTask):
         size_of(text)
+
+
+def test_a_negated_set_deletes_nothing_that_it_names(machine: Machine, tmp_path: Path) -> None:
+    for name in ("a.log", "b.log", "^.log"):
+        (tmp_path / name).write_text("")
+    assert machine.done(action="cleanup", path=str(tmp_path), pattern="[^a^].log")["deleted_count"] == 1
+    assert sorted(os.listdir(tmp_path)) == ["^.log", "a.log"]
+
+
+def test_the_path_of_a_file_is_that_file(machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    file.write_text("xy")
+    (tmp_path / "b.log").write_text("")
+    measured = machine.done(action="stat", path=str(file))
+    assert (measured["total_files"], measured["total_dirs"], measured["total_size"]) == (1, 0, "2 B")
+    assert machine.done(action="cleanup", path=str(file), pattern="b*")["deleted_count"] == 0
+    assert machine.done(action="cleanup", path=str(file), pattern="*.log")["deleted_files"] == [f"{file} (2 B)"]
+    assert os.listdir(tmp_path) == ["b.log"]
+
+
+def test_lists_of_many_files_leave_the_output_whole(tmp_path: Path) -> None:
+    for number in range(900):
+        (tmp_path / f"{number:03}{'x' * 100}").write_text("")
+    here = Machine(tmp_path)
+    result = here.execute(action="cleanup", path=str(tmp_path), pattern="*", dry_run=True)
+    document = json.loads(output_for(result, Limits().output_limit))
+    assert document["deleted_count"] == 900
+    assert 0 < len(document["deleted_files"]) < 900
+    top = json.loads(output_for(here.execute(action="stat", path=str(tmp_path), limit=900), Limits().output_limit))
+    assert 0 < len(top["top_files"]) < 900
 
 
 # -- paths
@@ -440,6 +472,8 @@ def test_stat_counts_and_shows_the_largest(machine: Machine, tmp_path: Path) -> 
     assert (document["total_files"], document["total_dirs"], document["total_size"]) == (4, 2, "1.5 KB")
     assert [entry["size"] for entry in document["top_files"]] == ["1.5 KB", "1 B"]
     by_name = machine.done(action="stat", path=str(base), sort_by="name")["top_files"]
+    first = machine.done(action="stat", path=str(base), sort_by="name", limit=1)["top_files"]
+    assert first == by_name[:1]
     assert [entry["path"] for entry in by_name] == sorted(entry["path"] for entry in by_name)
 
 
@@ -472,6 +506,7 @@ def test_a_stop_ends_a_walk(tmp_path: Path) -> None:  # F8
 
 @pytest.mark.parametrize(
     "args", [{"action": "move"}, {"action": "cleanup", "path": "/tmp"}, {"action": "cleanup", "path": "/tmp", "pattern": "a/b"},
+             {"action": "cleanup", "path": "/tmp", "pattern": "[ab"},
              {"action": "stat", "path": "/tmp", "limit": -1}, {"action": "compress", "source": "/tmp/x", "format": "rar"},
              {"action": "stat", "path": "/tmp", "host": "h"}, {"action": "stat", "path": "/tmp", "host": "a b", "credential": "c"},
              {"action": "stat", "path": "/t", "host": "h", "credential": "c", "port": 70000},

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 import heapq
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from adapters.runners.file.archive import Packer
 from adapters.runners.file.naming import free, human, local_time, series, stamped
+from adapters.runners.file.pattern import compiled
 from adapters.runners.file.ports import Files, FileTrouble, Found, PeerLost
 from adapters.runners.file.task import FORMATS, FileArgs, age_of, size_of
+from adapters.runners.output import first
 
 SHOWN = 1_000
 
@@ -34,7 +36,7 @@ class Actions:
         chosen = self._chooser()
         deleted: list[str] = []
         count = total = 0
-        for found in self._files.walk(path, args.recursive):
+        for found in self._entries(path, args.recursive):
             if not chosen(found) or not (args.dry_run or self._deleted(found)):
                 continue
             count, total = count + 1, total + found.info.st_size
@@ -43,17 +45,18 @@ class Actions:
             self._say(f"{'would delete' if args.dry_run else 'deleted'} {found.path}")
         document: dict[str, Any] = {
             "action": "cleanup", "path": args.path, "pattern": args.pattern, "dry_run": args.dry_run,
-            "deleted_count": count, "deleted_size": human(total), "deleted_files": deleted or None,
+            "deleted_count": count, "deleted_size": human(total), "deleted_files": first(deleted) or None,
         }  # fmt: skip
         return document | ({"message": "dry run: nothing was deleted"} if args.dry_run else {})
 
     def _chooser(self) -> Callable[[Found], bool]:
         args = self._args
+        pattern = compiled(args.pattern)
         oldest = time.time() - age_of(args.older_than) if args.older_than else None
         least = size_of(args.larger_than) if args.larger_than else 0
 
         def chosen(found: Found) -> bool:
-            if found.is_dir or not fnmatch.fnmatchcase(found.name, args.pattern):
+            if found.is_dir or not pattern.fullmatch(found.name):
                 return False
             if any(part and part in str(found.path) for part in args.exclude):
                 return False
@@ -121,24 +124,35 @@ class Actions:
     def _stat(self) -> dict[str, Any]:
         args = self._args
         path = self._files.check(args.path, "path")
-        limit = args.limit or 10
         files = size = 0
-        directories = 1
-        top: list[tuple[Any, str, int, float]] = []
-        for found in self._files.walk(path, True):
-            if found.is_dir:
-                directories += 1
-            elif found.is_file:
-                files, size = files + 1, size + found.info.st_size
-                rank: Any = {"size": found.info.st_size, "modified": found.info.st_mtime}.get(args.sort_by, 0)
-                entry = (rank, str(found.path), found.info.st_size, found.info.st_mtime)
-                heapq.heappush(top, entry) if len(top) < limit else heapq.heappushpop(top, entry)
-        order = sorted(top, key=lambda it: it[1]) if args.sort_by == "name" else sorted(top, reverse=True)
+        directories = 0 if stat.S_ISREG(self._files.look(path).st_mode) else 1
+
+        def counted() -> Iterator[tuple[str, int, float]]:
+            nonlocal files, size, directories
+            for found in self._entries(path, True):
+                directories += found.is_dir
+                if found.is_file:
+                    files, size = files + 1, size + found.info.st_size
+                    yield str(found.path), found.info.st_size, found.info.st_mtime
+
+        limit = args.limit or 10
+        if args.sort_by == "name":
+            top = heapq.nsmallest(limit, counted())
+        else:
+            rank = 1 if args.sort_by == "size" else 2
+            top = heapq.nlargest(limit, counted(), key=lambda entry: (entry[rank], entry[0]))
         return {
             "action": "stat", "path": args.path, "total_size": human(size), "total_files": files,
             "total_dirs": directories,
-            "top_files": [
-                {"path": name, "size": human(bytes_), "modified": local_time(when)}
-                for _, name, bytes_, when in order
-            ],
+            "top_files": first(
+                {"path": name, "size": human(bytes_), "modified": local_time(when)} for name, bytes_, when in top
+            ),
         }  # fmt: skip
+
+    def _entries(self, path: Path, recursive: bool) -> Iterator[Found]:
+        """What is below a directory, or the one file that the path names."""
+        if not stat.S_ISREG(self._files.look(path).st_mode):
+            yield from self._files.walk(path, recursive)
+            return
+        with self._files.entry(path) as found:
+            yield found

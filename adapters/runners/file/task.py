@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field
 
 from adapters.runners.arguments import decode, need
+from adapters.runners.file.pattern import compiled
 from domain.errors import InvalidTask
 
-AGE, SIZE = re.compile(r"(\d+)([dhm])"), re.compile(r"(\d+)([KMG])", re.IGNORECASE)
+# At most nine digits: two thousand years, or an exabyte.
+AGE, SIZE = re.compile(r"([0-9]{1,9})([dhm])"), re.compile(r"([0-9]{1,9})([KMG])", re.IGNORECASE)
 SECONDS = {"d": 86_400, "h": 3_600, "m": 60}
 POWER = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 FORMATS = ("tar.gz", "tar", "zip")
@@ -54,6 +56,7 @@ def parse(text: str) -> FileArgs:
         need(getattr(found, key), key)
     if found.action == "cleanup" and (found.pattern.strip(".") == "" or "/" in found.pattern):
         raise InvalidTask(f"pattern {found.pattern!r} is not a name pattern")
+    compiled(found.pattern)
     age_of(found.older_than)
     size_of(found.larger_than)
     if found.format and found.format not in FORMATS:
