@@ -127,6 +127,7 @@ class CommandRunner(ProcessRunner):
         self._text = text
 
     def run(self, context: ExecutionContext) -> Result:
+        self._guard_rail.check_environment(context.environment)
         try:
             directory = prepare(context)
         except NoWorkingDirectory as error:
