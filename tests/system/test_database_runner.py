@@ -17,6 +17,8 @@ import pytest
 
 from adapters.runners.database import DatabaseRunner
 from adapters.testkit import peers
+from application.ports import Limits
+from application.reporting import output_for
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
 
@@ -205,6 +207,38 @@ def test_the_directory_of_a_sqlite_file_is_made_or_the_task_fails(tmp_path: Path
 def test_rows_beyond_the_byte_limit_are_counted_but_not_returned(tmp_path: Path) -> None:
     found = json.loads(lite(tmp_path / "a.db", "VALUES ('aaaaaaaaaa'), ('b')", max_bytes=5).output)
     assert (found["row_count"], found["rows"], found["truncated"]) == (2, [], True)
+
+
+def test_a_long_answer_leaves_the_output_whole(tmp_path: Path) -> None:
+    """D1: with the usual limits rows are cut, and not the text of the document that holds them."""
+    numbers = (
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 9000) SELECT i, 'abcdef' FROM n"
+    )
+    found = json.loads(output_for(lite(tmp_path / "a.db", numbers), Limits().output_limit))
+    assert (found["row_count"], found["truncated"], found["rows"][0]["i"]) == (9000, True, 1)
+
+
+@pytest.mark.peer("redis")
+def test_long_answers_of_redis_are_cut_and_it_is_told(redis: peers.Peer) -> None:
+    """D11."""
+    fields = [word for number in range(4000) for word in (f"field-{number}", "x" * 20)]
+    assert [ask(redis, "FLUSHDB"), ask(redis, "HSET", "h", *fields), ask(redis, "RPUSH", "l", *fields)] == [
+        "OK",
+        4000,
+        8000,
+    ]
+    assert ask(redis, "SET", "s", "\n" * 60_000) == "OK"
+    for words in (("HGETALL", "h"), ("LRANGE", "l", "0", "-1"), ("GET", "s")):
+        result = run(redis, "redis", command=words[0], args=list(words[1:]))
+        found = json.loads(output_for(result, Limits().output_limit))
+        assert (found["command"], found["truncated"], len(found["result"]) > 1000) == (words[0], True, True)
+    for words in (("LRANGE", "l", "-3", "-1"), ("LRANGE", "l", "2", "4"), ("LRANGE", "l", "-9000", "2")):
+        result = run(redis, "redis", command=words[0], args=list(words[1:]), max_rows=2)
+        assert json.loads(result.output)["truncated"]
+        low = int(words[2]) if int(words[2]) >= 0 else max(8000 + int(words[2]), 0)
+        assert json.loads(result.output)["result"] == fields[low : low + 2]
+    assert len(json.loads(run(redis, "redis", command="KEYS", args=["*"], max_rows=2).output)["result"]) == 2
+    assert ask(redis, "FLUSHDB") == "OK"
 
 
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from adapters.runners.database.session import CONNECT, Connecting, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
 from adapters.runners.database.sql import plain
+from adapters.runners.output import ROOM, first, shortened, size
 from domain.errors import InvalidTask, MissingExtra, WorkerError
 from domain.runner import CancelRequest
 
@@ -130,13 +133,11 @@ class RedisRun:
         self._over = False
         self._connecting = Connecting(self._open, lambda _: self._connection.disconnect())
 
-    def run(self, command: Command) -> Any:
-        """Raises WorkerError."""
+    def run(self, command: Command) -> tuple[Any, bool]:
+        """The task's ``result``, and whether something of it was left out. Raises WorkerError."""
         try:
             self._connecting.run()
-            if command.name == "KEYS":
-                return self._keys(command.words[0])
-            return shape(command, self._ask(command.name, *command.words), self._rows)
+            return self._answer(command)
         except (self._errors, OSError) as error:
             raise WorkerError(f"redis {self._where}: {error}") from None
         finally:
@@ -165,24 +166,49 @@ class RedisRun:
         self._connection.send_command(*words)
         return self._connection.read_response(timeout=self._limit) if self._limit else self._connection.read_response()
 
-    def _keys(self, pattern: str) -> list[str]:
-        """By SCAN, in portions: KEYS would stop the server and load all names (D11)."""
-        found: dict[str, None] = {}
-        cursor = "0"
-        while True:
-            cursor, names = (plain(part) for part in self._ask("SCAN", cursor, "MATCH", pattern, "COUNT", "500"))
-            found |= dict.fromkeys(names)
-            if cursor == "0" or len(found) >= self._rows:
-                return list(found)[: self._rows]
+    def _answer(self, command: Command) -> tuple[Any, bool]:
+        """What may be large comes in portions, so that neither this worker nor the output needs room for all (D11)."""
+        name, words = command.name, command.words
+        if name == "KEYS":  # by SCAN: KEYS would stop the server meanwhile; a name may come twice
+            return self._first(unrepeated(self._scanned("SCAN", match=words[0])))
+        if name == "HGETALL":
+            flat = self._scanned("HSCAN", *words)
+            pairs, cut = self._first(zip(flat, flat, strict=True))
+            return dict(pairs), cut
+        if name == "LRANGE":
+            return self._first(plain(self._ask(name, *self._range(*words))))
+        value = plain(self._ask(name, *words))
+        if name == "SCAN":
+            keys, cut = self._first(value[1])
+            return {"cursor": int(value[0]), "keys": keys}, cut
+        if isinstance(value, str):
+            return shortened(value), size(value) > ROOM
+        return (bool(value) if name == "EXPIRE" else value), False
+
+    def _scanned(self, name: str, *key: str, match: str = "*") -> Iterator[Any]:
+        cursor = ""
+        while cursor != "0":
+            answer = self._ask(name, *key, cursor or "0", "MATCH", match, "COUNT", "500")
+            cursor, part = (plain(one) for one in answer)
+            yield from part
+
+    def _range(self, key: str, start: str, stop: str) -> tuple[str, str, str]:
+        """The range as it was given, or the beginning of one that holds more than may be told."""
+        length = int(self._ask("LLEN", key))
+        low, high = (int(at) if int(at) >= 0 else max(int(at) + length, 0) for at in (start, stop))
+        if min(high, length - 1) - low < self._rows:
+            return key, start, stop
+        return key, str(low), str(low + self._rows)
+
+    def _first(self, items: Iterable[Any]) -> tuple[list[Any], bool]:
+        found = list(islice(items, self._rows + 1))
+        told = first(found[: self._rows])
+        return told, len(told) < len(found)
 
 
-def shape(command: Command, answer: Any, rows: int) -> Any:
-    """The answer as the task's ``result``."""
-    value = plain(answer)
-    if command.name == "EXPIRE":
-        return bool(value)
-    if command.name == "SCAN":
-        return {"cursor": int(value[0]), "keys": value[1]}
-    if command.name == "HGETALL":
-        return dict(zip(value[::2], value[1::2], strict=True)) if isinstance(value, list) else value
-    return value[:rows] if isinstance(value, list) else value
+def unrepeated(items: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for item in items:
+        if item not in seen:
+            seen.add(item)
+            yield item

@@ -76,13 +76,14 @@ class DatabaseRunner(BaseRunner):
         began = time.monotonic()
         self.cancel.subscribe(run.end)
         try:
-            answer = run.run(command)
+            answer, cut = run.run(command)
         finally:
             self.cancel.unsubscribe(run.end)
         if self.cancel.requested:
             return self.cancelled()
         spent = int((time.monotonic() - began) * 1000)
         document = {"command": command.name, "args": command.shown, "result": answer, "duration_ms": spent}
+        document |= {"truncated": True} if cut else {}
         context.log(f"[DB] done in {spent} ms\n".encode())
         return self.end(
             EndReason.COMPLETED,

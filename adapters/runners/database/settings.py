@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.runners.arguments import decode, need
+from adapters.runners.output import ROOM
 from domain.errors import InvalidTask
 from domain.runner import ExecutionContext
 
@@ -25,7 +26,7 @@ class DatabaseArgs:
     command: str = ""
     args: list[str] = field(default_factory=list)
     max_rows: int = 0
-    max_bytes: int = 262144
+    max_bytes: int = ROOM
     export_excel: bool = False
     export_csv: bool = False
     tls: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from adapters.runners.database.engines import Engine
 from adapters.runners.database.export import Export, open_export
 from adapters.runners.database.session import CANCEL, Cancelled, Connecting
 from adapters.runners.database.settings import DatabaseArgs
+from adapters.runners.output import size
 from domain.errors import MissingExtra, WorkerError
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
 
@@ -114,7 +114,7 @@ class SqlRun:
     def _read(self, result: Any, cancel: CancelToken) -> dict[str, Any]:
         columns = unique([str(entry[0]) for entry in result.cursor.description])
         rows: list[dict[str, Any]] = []
-        size = count = 0
+        used = count = 0
         truncated = full = False
         export: Export | None = None
         try:
@@ -132,8 +132,8 @@ class SqlRun:
                     if export is not None:
                         export.row(cells)
                     row = dict(zip(columns, cells, strict=True))
-                    size += 0 if full else len(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
-                    full = full or size > self._args.max_bytes
+                    used += 0 if full else size(row)
+                    full = full or used > self._args.max_bytes
                     if not full:
                         rows.append(row)
         finally:
