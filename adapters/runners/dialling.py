@@ -17,8 +17,12 @@ from domain.errors import WorkerError
 
 # Cloud metadata services: whoever can make the worker ask them gets its keys.
 METADATA = [
-    ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32")
-]
+    ipaddress.ip_network(text)
+    for text in (
+        "169.254.0.0/16", "fe80::/10",  # the local link, where most of them are
+        "fd00:ec2::/112", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",
+    )
+]  # fmt: skip
 # Networks whose addresses carry an IPv4 address in their last four bytes.
 NAT64 = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "::/96")]
 

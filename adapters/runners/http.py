@@ -18,6 +18,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from adapters.runners.arguments import decode, need, substitute
 from adapters.runners.base import BaseRunner
 from adapters.runners.dialling import Connections
+from adapters.runners.output import ROOM, beginning, size
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext
@@ -106,8 +107,10 @@ class HttpRunner(BaseRunner):
                     self.cancel.cancel(CancelRequest(EndReason.TIMEOUT))
                     return self.cancelled()
                 text = f"{request.method} {safe_url(request.url)}: {explain(error)}"
-                if attempt < args.retries and not self.wait(min(1.0 * 2**attempt, 10.0)):
+                if attempt < args.retries:
                     log(f"[HTTP] {text}; trying again\n".encode())
+                    if self.wait(min(1.0 * 2**attempt, 10.0)):
+                        return self.cancelled()
                     continue
                 return self.end(EndReason.FAILED, error=text, log=text, exit_code=-1)
             spent = int((time.monotonic() - began) * 1000)
@@ -125,9 +128,10 @@ class HttpRunner(BaseRunner):
         check_url(url)
         if args.query:
             parts = urlsplit(url)
-            pairs = parse_qsl(parts.query, keep_blank_values=True)
+            pairs = parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")
             pairs += [(key, substitute(value, known)) for key, value in args.query.items()]
-            url = urlunsplit(parts._replace(query=urlencode(sorted(pairs))))
+            pairs.sort(key=lambda pair: pair[0])  # values of one name stay in their order
+            url = urlunsplit(parts._replace(query=urlencode(pairs, errors="surrogateescape")))
         headers = {name: substitute(value, known) for name, value in args.headers.items()}
         for name, value in headers.items():
             if any(character in name + value for character in "\r\n\0"):
@@ -220,7 +224,7 @@ class HttpRunner(BaseRunner):
         expected = self._args.expected_status
         text = answer.body.decode(charset(answer.headers.get("content-type", "")), "replace")
         good = answer.status in expected if expected else answer.status < 400
-        output = output_of(text, answer.status)
+        output = output_of(text, answer.status, answer.truncated)
         cut = f"\n... cut after {self._args.max_response_bytes} bytes (max_response_bytes)" if answer.truncated else ""
         log = f"HTTP {answer.status} {answer.reason}\n{text}{cut}"
         if good:
@@ -232,15 +236,17 @@ class HttpRunner(BaseRunner):
         return replace(result, truncated=answer.truncated)
 
 
-def output_of(text: str, status: int) -> str:
+def output_of(text: str, status: int, truncated: bool = False) -> str:
     """A JSON object passes, with ``status_code`` added where it has none; everything else becomes a message."""
     try:
         document = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
         document = None
-    if isinstance(document, dict):
+    if isinstance(document, dict) and size(document) <= ROOM:
         return json.dumps({"status_code": status} | document, ensure_ascii=False)
-    return json.dumps({"message": text, "status_code": status, "exit_code": status}, ensure_ascii=False)
+    message = beginning(text)
+    cut = {"truncated": True} if truncated or message != text else {}
+    return json.dumps({"message": message, "status_code": status, "exit_code": status} | cut, ensure_ascii=False)
 
 
 def redirected(request: Request, status: int, target: str) -> Request:
@@ -252,10 +258,10 @@ def redirected(request: Request, status: int, target: str) -> Request:
         raise ValueError(f"a redirect that cannot be followed: {error}") from None
     headers = dict(request.headers)
     if urlsplit(url)[:2] != urlsplit(request.url)[:2]:
-        headers = {name: value for name, value in headers.items() if name.lower() not in SECRET_HEADERS}
+        headers = {name: value for name, value in headers.items() if name.lower() not in (*SECRET_HEADERS, "host")}
     if status in (307, 308) or request.method in ("GET", "HEAD"):
         return Request(request.method, url, headers, request.body)
-    headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    headers = {name: value for name, value in headers.items() if name.lower() not in ("content-type", "content-length")}
     return Request("GET", url, headers, None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from adapters.process.output import HeadTail
 
 ROOM = 48_000  # bytes of JSON for the one part of a document that has no other bound
+TEXT = 10_240  # bytes of plain text, as tasks know it
 
 
 def size(value: Any) -> int:
@@ -40,3 +41,9 @@ def shortened(text: str, room: int = ROOM) -> str:
         short = memory.value().decode("utf-8", "replace")
         keep //= 2  # escapes make it longer than the text
     return short
+
+
+def beginning(text: str) -> str:
+    """At most TEXT bytes of a text, with the words that tasks know behind what was cut."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= TEXT else data[:TEXT].decode("utf-8", "ignore") + "... (truncated)"

@@ -26,6 +26,8 @@ from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
 from adapters.testkit.mail_peer import MailBox
 from adapters.testkit.peers_small import Served, answer, http_peer
+from application.ports import Limits
+from application.reporting import output_for
 from domain.errors import InvalidTask, NotFound, Unavailable
 from domain.result import EndReason, Result
 from domain.runner import Approval, Credential, ExecutionContext, Runner
@@ -240,6 +242,27 @@ def test_redirects_are_followed_counted_and_switched_off() -> None:  # H6
         assert execute(HttpRunner(), url=f"{base}/go", follow_redirects=False, expected_status=[302]).exit_code == 302
 
 
+def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:  # G69
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with http_peer(echo) as peer:
+        assert execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/").status is Status.SUCCESS
+
+
+def test_the_name_of_a_host_is_not_told_to_another() -> None:
+    with http_peer(echo) as target:
+        other = f"http://localhost:{target.port}/there"
+        with http_peer(lambda request, _: answer(request, 307, Location=other)) as first:
+            result = execute(HttpRunner(), url=f"http://127.0.0.1:{first.port}/", headers={"Host": "inner.example.com"})
+        assert json.loads(result.output)["headers"]["Host"] == f"localhost:{target.port}"
+
+
+def test_values_of_one_name_keep_their_order_and_their_bytes() -> None:
+    with http_peer(echo) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/?t=z&b=%ff&t=a", query={"c": "1"})
+    assert json.loads(result.output)["path"] == "/?b=%FF&c=1&t=z&t=a"
+
+
 def test_credentials_stay_with_their_host() -> None:  # H10, G69
     keys = Keys(basic=("username_password", {"username": "u", "password": "p"}), token=("api_token", {"token": "t0k"}))
     with http_peer(echo) as target:
@@ -350,7 +373,17 @@ def test_an_answer_that_was_cut_says_so() -> None:  # H2
     with http_peer(lambda request, _: answer(request, 200, b"x" * 1000)) as peer:
         result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/", max_response_bytes=10)
     assert (result.truncated, json.loads(result.output)["message"]) == (True, "x" * 10)
+    assert json.loads(result.output)["truncated"] is True
     assert "max_response_bytes" in result.execute_log
+
+
+@pytest.mark.parametrize("body", [b"x" * 100_000, json.dumps({"a": "x" * 100_000}).encode()])
+def test_a_long_answer_keeps_the_keys_of_the_output(body: bytes) -> None:
+    with http_peer(lambda request, _: answer(request, 200, body)) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/")
+    found = json.loads(output_for(result, Limits().output_limit))
+    assert found == {"status_code": 200, "exit_code": 200, "truncated": True, "message": found["message"]}
+    assert found["message"] == body.decode()[:10_240] + "... (truncated)"
 
 
 def test_an_answer_that_is_no_strict_json_is_a_text() -> None:
@@ -370,6 +403,20 @@ def test_a_failed_request_is_tried_again_only_when_asked() -> None:
     assert sum(b"trying again" in line for line in logs) == 1
 
 
+@pytest.mark.parametrize("end", ["stop", "limit"])
+def test_a_request_that_waits_for_its_next_try_ends_as_it_was_told(end: str) -> None:  # H1
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    runner = HttpRunner()
+
+    def log(data: bytes) -> None:
+        if end == "stop" and b"trying again" in data:
+            runner.stop()
+
+    result = execute(runner, ExecutionContext(log=log), timeout=None if end == "stop" else 0.2, url=url, retries=3)
+    assert result.status is (Status.STOPPED if end == "stop" else Status.TIMEOUT)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -379,6 +426,10 @@ def test_a_failed_request_is_tried_again_only_when_asked() -> None:
         "fe80::1%eth0",
         "100.100.100.200",
         "2002:a9fe:a9fe::",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "168.63.129.16",
+        "192.0.0.192",
     ],
 )
 def test_metadata_services_are_not_asked(text: str) -> None:  # G73, H7
