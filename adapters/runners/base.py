@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from adapters.runners.asking import CancellableSource
 from domain.errors import InvalidTask, MissingExtra, WorkerError
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
@@ -86,6 +87,8 @@ class BaseRunner:
         with self._guard:
             self._status = self._status.become(Status.RUNNING)  # a second execute raises InvalidTransition
         context = context or ExecutionContext()
+        if context.credentials is not None:
+            context = replace(context, credentials=CancellableSource(context.credentials, self.cancel))
         started, clock = datetime.now().astimezone(), time.monotonic()
         disarm = self._arm_deadline()
         try:

@@ -229,12 +229,35 @@ def approval(peer: Silence) -> Waiting:
     return Waiting(ApprovalRunner(), context, peer.asked, {"title": "Release?", "user_ids": ["u"]})
 
 
+def credential(make: Callable[[], Runner], **args: Any) -> Callable[[Silence], Waiting]:
+    """The API server says nothing when it is asked for the credential."""
+
+    def waiting(peer: Silence) -> Waiting:
+        client = ApiClient(ApiAddress.parse(f"http://127.0.0.1:{peer.tcp()}"), lambda: "token", timeout=20)
+        peer.stack.callback(client.close)
+        peer.lingering = ("credential", "message")
+        return Waiting(make(), peer.context(credentials=HttpCoordination(client)), peer.asked, args)
+
+    return waiting
+
+
+SECRET = str(uuid.uuid4())
+SHOP = {"db_type": "mysql", "host": "127.0.0.1", "database": "shop", "sql": "SELECT 1"}
+CREDENTIALS = {
+    "http": credential(HttpRunner, url="http://127.0.0.1:1/", credential_id=SECRET),
+    "database": credential(DatabaseRunner, credential_id=SECRET, **SHOP),
+    "git": credential(GitRunner, url="https://127.0.0.1:1/x.git", credential=SECRET),
+    "file": credential(FileRunner, action="stat", path="/srv", host="127.0.0.1", credential=SECRET),
+    "container": credential(ContainerRunner, action="pull", image="x", registry_cred=SECRET),
+    "message": credential(MessageRunner, type="slack", content="c", credential_id=SECRET),
+}
+
 CASES: dict[str, Callable[[Silence], Waiting]] = {
     "command": command, "script": script, "http": http, "https": https, "mysql": database("mysql"),
     "postgresql": database("postgresql"), "redis": database("redis"), "sqlite": sqlite, "archive": archive,
     "zip": zipped, "copy": copy, "sftp": sftp, "git-https": git("https"), "git-ssh": git("ssh"), "docker": docker,
     "containerd": containerd, "mail": mail, "webhook": webhook, "approval": approval,
-}  # fmt: skip
+} | {f"credential-{name}": case for name, case in CREDENTIALS.items()}  # fmt: skip
 ENDINGS = {"stop": Status.STOPPED, "kill": Status.STOPPED, "time-out": Status.TIMEOUT}
 
 
