@@ -17,6 +17,7 @@ import trustme
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner
+from adapters.runners.git.directory import alone
 from adapters.testkit.canary import Sampler
 from adapters.testkit.git_peers import Origin, git, https_git
 from adapters.testkit.ssh_peer import SSHD, SshPeer
@@ -91,6 +92,28 @@ def test_rewritten_history_is_followed(processes: Supervisor, origin: Origin, tm
     commit = origin.commit("b.txt", "other\n")
     assert json.loads(ran(processes, tmp_path / "d", url=origin.url).output)["commit"] == commit
     assert (tmp_path / "d" / "a.txt").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("lock", ["index", "HEAD", "shallow", "refs/heads/main", "refs/remotes/origin/main"])
+def test_the_lock_of_a_git_that_was_killed_ends_no_later_run(
+    processes: Supervisor, origin: Origin, tmp_path: Path, lock: str
+) -> None:
+    ran(processes, tmp_path / "d", url=origin.url)
+    commit = origin.commit("a.txt", "two\n")
+    (tmp_path / "d" / ".git" / f"{lock}.lock").touch()
+    result = ran(processes, tmp_path / "d", url=origin.url)
+    assert result.status is Status.SUCCESS, result.error
+    assert json.loads(result.output)["commit"] == commit
+
+
+def test_two_tasks_never_work_in_one_directory(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
+    ran(processes, tmp_path / "d", url=origin.url)
+    lock = tmp_path / "d" / ".git" / "index.lock"
+    lock.touch()
+    with alone(tmp_path / "d"):
+        second = ran(processes, tmp_path / "d", url=origin.url)
+    assert (second.status, lock.exists()) == (Status.FAILED, True)
+    assert "another task works there" in second.error
 
 
 def test_another_branch_is_followed(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:

@@ -6,27 +6,18 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.process.ports import Command, Exit
 from adapters.runners.command import ProcessOptions
 from adapters.runners.git.access import options as hardened
-from domain.errors import WorkerError
+from adapters.runners.git.directory import GitFailed, alone, empty
 from domain.result import EndReason
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 COUNTS = re.compile(r"(\d+) (file|insertion|deletion)")
-
-
-class GitFailed(WorkerError):
-    """A git command ended with something other than success."""
-
-    def __init__(self, text: str, reason: EndReason = EndReason.FAILED, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.text, self.reason, self.exit_code = text, reason, exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +81,23 @@ class Worktree:
         fresh = not self._store.exists()
         if fresh and any(self._directory.iterdir()):
             raise GitFailed(f"{self._directory} is not empty and no git repository; clean replaces it")
-        try:
-            return self._bring(wanted, fresh)
-        except BaseException:
-            if fresh:
-                empty(self._directory)
-            raise
+        with alone(self._directory) as known:
+            if known and not fresh:
+                self._unlock()
+            try:
+                return self._bring(wanted, fresh)
+            except BaseException:
+                if fresh:
+                    empty(self._directory)
+                raise
+
+    def _unlock(self) -> None:
+        """A git that was killed leaves locks, which would end every later run; whoever held one is gone by now."""
+        locks = list(self._store.glob("*.lock"))
+        if not (self._store / "refs").is_symlink():
+            locks += (self._store / "refs").rglob("*.lock")
+        for lock in locks:
+            lock.unlink(missing_ok=True)
 
     def _bring(self, wanted: Wanted, fresh: bool) -> Done:
         if fresh:
@@ -182,32 +184,3 @@ class Worktree:
         depth = [f"--depth={wanted.depth}"] if wanted.depth else []
         words = ("submodule", "update", "--init", "--recursive", "--force", "--checkout")
         self._git(self._directory, *words, *depth)
-
-
-def empty(directory: Path) -> None:
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-
-
-@contextmanager
-def replaced(directory: Path) -> Iterator[Path]:
-    """Give an empty directory beside, and put it in the place of ``directory`` when all went well (GIT3)."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
-    old = beside.with_name(beside.name.replace(".new-", ".old-"))
-    try:
-        beside.chmod(0o755)
-        yield beside
-        os.rename(directory, old)
-        try:
-            os.rename(beside, directory)
-        except OSError:
-            os.rename(old, directory)
-            raise
-    except OSError as error:
-        raise GitFailed(f"the new clone could not be put in place: {error.strerror}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
