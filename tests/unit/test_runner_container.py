@@ -22,6 +22,8 @@ from adapters.runners.container import ContainerRunner, Leftovers, Owner
 from adapters.runners.container.owner import BOUND
 from adapters.runners.container.request import Engine
 from adapters.testkit.dockerapi import Box, FakeDocker
+from application.ports import Limits
+from application.reporting import output_for
 from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
@@ -62,6 +64,16 @@ def test_a_waited_run_gives_output_and_exit_code(engine: FakeDocker) -> None:
     assert (result.status, result.exit_code, output["exit_code"]) == (Status.FAILED, 3, 3)
     assert output["output"] == "hi\n"
     assert "hi\n" in result.execute_log
+
+
+def test_long_output_leaves_the_keys_of_the_document(engine: FakeDocker) -> None:
+    """K5"""
+    shell = ["sh", "-c", "yes '\u4efb' | head -n 40000; exit 3"]
+    result = ran(engine, action="run", image="busybox", command=shell, detach=False)
+    found = json.loads(output_for(result, Limits().output_limit))
+    assert (found["action"], found["exit_code"], found["truncated"]) == ("run", 3, True)
+    assert found["output"].startswith("\u4efb\n")
+    assert found["output"].endswith("\u4efb\n")
 
 
 def test_a_detached_run_returns_at_once(engine: FakeDocker) -> None:
@@ -212,6 +224,7 @@ def test_actions_tell_what_they_did(engine: FakeDocker, args: dict[str, Any], wa
     [
         {"volumes": ["/:/host"]}, {"volumes": ["/var/run/docker.sock:/s"]}, {"volumes": ["/tmp/../etc:/e"]},
         {"volumes": ["../x:/y"]}, {"network": "host"}, {"network": "container:other"},
+        {"network": "ns:/proc/1/ns/net"},
     ],
 )  # fmt: skip
 def test_a_task_cannot_ask_for_the_host(extra: dict[str, Any]) -> None:
@@ -227,6 +240,9 @@ def test_a_task_cannot_ask_for_the_host(extra: dict[str, Any]) -> None:
         {"action": "pull", "image": "x", "connection": "tcp"}, {"action": "run", "image": "--privileged"},
         {"action": "run", "image": "x", "restart": "on-failure:x"}, {"action": "run", "image": "x", "ports": ["a:b"]},
         {"action": "pull", "image": "x", "runtime": "containerd", "host": "h"},
+        {"action": "pull", "image": "x", "host": "ssh://h"}, {"action": "build", "context": "--x", "tags": ["t"]},
+        {"action": "prune", "type": "image", "runtime": "containerd", "filters": {"until": "24h"}},
+        {"action": "run", "image": "x", "runtime": "containerd", "env": {"KEY": "a\nb"}},
     ],
 )  # fmt: skip
 def test_a_wrong_task_is_refused(args: dict[str, Any]) -> None:
@@ -319,6 +335,7 @@ case "$*" in
   *"label=cronjob-worker.life="*) echo b; exit 0;;
   *"label=cronjob-worker.bound=true"*) printf 'a\\nb\\nforeign\\n'; exit 0;;
   *"status=created"*) printf 'c\\nother\\n'; exit 0;;
+  *healthy*) echo '[{"Id": "1", "Name": "n", "Created": "", "State": {"Status": "up", "Health": {"Status": "unhealthy"}}}]'; exit 0;;
   *sleeper*) case "$*" in *" run "*) exec sleep 60;; esac;;
 esac
 echo done
@@ -362,6 +379,29 @@ def test_containerd_run_passes_all_options(nerdctl: tuple[dict[str, str], Path])
     assert result.status is Status.SUCCESS
     assert {"--publish", "1:2", "--restart", "always", "--env-file", "cronjob-worker.task=t1", "d e"} <= set(words)
     assert "canary" not in "".join(words)
+
+
+def test_containerd_push_names_the_registry_and_tags_latest(nerdctl: tuple[dict[str, str], Path]) -> None:
+    """K12"""
+    result = ran_there(nerdctl[0], action="push", image="app:1", registry="r.example:5000", tag_latest=True)
+    calls = [text.split()[2:] for text in nerdctl[1].read_text().split("--\n") if text]
+    assert json.loads(result.output) == {"action": "push", "image": "r.example:5000/app:1"}
+    assert calls == [
+        ["tag", "app:1", "r.example:5000/app:1"], ["push", "r.example:5000/app:1"],
+        ["tag", "app:1", "r.example:5000/app:latest"], ["push", "r.example:5000/app:latest"],
+    ]  # fmt: skip
+
+
+def test_containerd_inspect_tells_the_health(nerdctl: tuple[dict[str, str], Path]) -> None:
+    args = {"action": "inspect", "container": "healthy"}
+    assert "health" not in json.loads(ran_there(nerdctl[0], **args).output)
+    assert json.loads(ran_there(nerdctl[0], **args, check_health=True).output)["health"] == "unhealthy"
+
+
+def test_a_prune_of_containerd_spares_images_that_have_a_name(nerdctl: tuple[dict[str, str], Path]) -> None:
+    """K8: as that of the Docker API."""
+    assert ran_there(nerdctl[0], action="prune", type="all").status is Status.SUCCESS
+    assert nerdctl[1].read_text().split()[2:] == ["system", "prune", "--force", "--volumes", "--"]
 
 
 def test_a_time_out_reaches_the_container_of_containerd(nerdctl: tuple[dict[str, str], Path]) -> None:

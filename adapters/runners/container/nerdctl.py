@@ -35,10 +35,10 @@ class Nerdctl:
         base = base_words(request.engine)
         if request.action == "run":
             return self._run(base, request, labels, cancel)
-        words = _words(request)
-        ended = self._call([*base, *words], directory)
-        if ended.reason is not EndReason.COMPLETED and request.action != "exec":
-            raise _failed(request.action, ended)
+        for words in _steps(request):
+            ended = self._call([*base, *words], directory)
+            if ended.reason is not EndReason.COMPLETED and request.action != "exec":
+                raise _failed(request.action, ended)
         text = ended.stdout.decode("utf-8", "replace")
         return {"action": request.action} | _output(request, text, ended)
 
@@ -99,6 +99,19 @@ def _failed(action: str, ended: Exit) -> ContainerFailed:
     return ContainerFailed(f"nerdctl {action} failed: {told or ended.error}")
 
 
+def _steps(request: Request) -> list[list[str]]:
+    """A push names the image as the registry wants it first, and may push it as latest, too (K12)."""
+    steps = [_words(request)]
+    if request.action == "push":
+        final = request.final_image
+        name, colon, tag = final.rpartition(":")
+        latest = f"{name if colon and '/' not in tag else final}:latest"
+        steps = [["tag", request.image, final], *steps] if final != request.image else steps
+        if request.tag_latest and latest not in (final, f"{final}:latest"):
+            steps += [["tag", request.image, latest], ["push", latest]]
+    return steps
+
+
 def _words(request: Request) -> list[str]:
     target = request.container
     wait = ["--time", str(request.timeout)] if request.timeout > 0 else []
@@ -128,7 +141,7 @@ def _words(request: Request) -> list[str]:
             return ["stats", "--no-stream", "--format", "{{json .}}", target]
         case "prune":
             if request.type == "all":
-                return ["system", "prune", "--force", "--all", "--volumes"]
+                return ["system", "prune", "--force", "--volumes"]
             return [request.type, "prune", "--force"]
     flags = [word for tag in request.tags for word in ("--tag", tag)]
     flags += [word for key, value in request.build_args.items() for word in ("--build-arg", f"{key}={value}")]
@@ -149,7 +162,7 @@ def _output(request: Request, text: str, ended: Exit) -> dict[str, Any]:
         case "exec":
             return target | {"command": request.exec_command, "output": text, "exit_code": ended.exit_code}
         case "inspect":
-            return target | _inspected(text)
+            return target | _inspected(text, request.check_health)
         case "stats":
             return target | _sampled(text)
         case "prune":
@@ -161,13 +174,15 @@ def _output(request: Request, text: str, ended: Exit) -> dict[str, Any]:
     return target
 
 
-def _inspected(text: str) -> dict[str, Any]:
+def _inspected(text: str, check_health: bool) -> dict[str, Any]:
     seen = _json(text)
     seen = seen[0] if isinstance(seen, list) and seen else seen
-    return {
+    found = {
         "container_id": seen["Id"], "name": seen["Name"], "status": seen["State"]["Status"],
         "image": seen.get("Image", ""), "created": seen["Created"],
     }  # fmt: skip
+    health = seen["State"].get("Health")
+    return found | ({"health": health["Status"]} if check_health and health else {})
 
 
 def _sampled(text: str) -> dict[str, Any]:

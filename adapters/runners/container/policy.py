@@ -24,7 +24,8 @@ class ContainerPolicy:
         """Raises InvalidTask where the task asks for the host."""
         if self.allow_host:
             return
-        if request.network == "host" or request.network.startswith("container:"):
+        # What is no name is a way into somebody's network: container:ID, ns:/proc/1/ns/net.
+        if request.network == "host" or (request.network and not _is_name(request.network)):
             raise InvalidTask(f"network {request.network} is refused: it is not the container's own")
         for volume in request.volumes:
             source = volume.split(":", 1)[0] if ":" in volume else ""
@@ -39,5 +40,5 @@ class ContainerPolicy:
 
 
 def _is_name(source: str) -> bool:
-    """A named volume is the engine's own store, not a path."""
+    """Of a volume or a network: the engine's own, and no path."""
     return source[0].isalnum() and all(letter.isalnum() or letter in "_.-" for letter in source)

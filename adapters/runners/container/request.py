@@ -116,12 +116,19 @@ def checked(args: str) -> Request:
         raise InvalidTask("containerd is reached by its local socket only, not by tcp")
     if found.connection == "tcp" and not found.host:
         raise InvalidTask("connection tcp needs host")
+    # The SDK would also go by ssh, with the worker's own keys and to hosts that nobody knows.
+    if "://" in found.host and not found.host.startswith("tcp://"):
+        raise InvalidTask(f"host must be HOST:PORT or tcp://HOST:PORT, not {found.host!r}")
     if found.action == "prune" and found.type not in (*PRUNABLE, "all"):
         raise InvalidTask(f"type {found.type!r} is unknown; known: {', '.join(PRUNABLE)}, all")
-    for word in (found.image, found.container, found.name, found.namespace, found.network, *found.tags):
+    if found.action == "prune" and found.filters and found.runtime == "containerd":
+        raise InvalidTask("filters: nerdctl would prune without them; leave them out or use another runtime")
+    for word in (found.context, found.image, found.container, found.name, found.namespace, found.network, *found.tags):
         if word.startswith("-"):
             raise InvalidTask(f"{word!r} is no name: names do not begin with a dash")
     _variables(found)
+    if found.runtime == "containerd" and any("\n" in text for pair in found.variables.items() for text in pair):
+        raise InvalidTask("env: nerdctl reads variables line by line, so no value may hold a line break")
     restart(found.restart)
     for text in found.ports:
         port(text)

@@ -18,6 +18,7 @@ from adapters.runners.container.nerdctl import Nerdctl
 from adapters.runners.container.owner import BOUND, Owner
 from adapters.runners.container.policy import ContainerPolicy
 from adapters.runners.container.request import ContainerFailed, Request, checked
+from adapters.runners.output import shortened
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext, Urgency
@@ -75,12 +76,16 @@ class ContainerRunner(ProcessRunner):
             if self.cancel.requested:
                 return self.cancelled(log=text)
             return self.end(EndReason.FAILED, output=json.dumps({"error": str(failed)}), error=str(failed), log=text)
+        for key in ("output", "logs"):
+            if key in output and (short := shortened(output[key])) != output[key]:
+                output |= {key: short, "truncated": True}
         code = output.get("exit_code", 0)
+        document = json.dumps(output, ensure_ascii=False)
         text = log.value().decode("utf-8", "replace")
         if code:
             told = f"the container's command ended with code {code}"
-            return self.end(EndReason.EXIT_CODE, output=json.dumps(output), error=told, log=text, exit_code=code)
-        return self.end(EndReason.COMPLETED, output=json.dumps(output), log=text)
+            return self.end(EndReason.EXIT_CODE, output=document, error=told, log=text, exit_code=code)
+        return self.end(EndReason.COMPLETED, output=document, log=text)
 
     def _labels(self, context: ExecutionContext) -> dict[str, str]:
         bound = "false" if self._request.detach else "true"
