@@ -107,8 +107,8 @@ class MessageRunner(BaseRunner):
         need(found.content, "content")
         if found.type == "email":
             need(found.subject, "subject")
-            if not found.to:
-                raise InvalidTask("to is missing: name at least one recipient")
+            if not found.to or not all(one.strip() for one in (*found.to, *found.cc, *found.bcc)):
+                raise InvalidTask("to is missing or holds an empty address: name at least one recipient")
         elif found.type == "wechat_work":
             if not (found.to_user or found.to_party or found.to_tag):
                 raise InvalidTask("one of to_user, to_party and to_tag is needed")
@@ -153,6 +153,9 @@ class MessageRunner(BaseRunner):
                     f"credential_id: {args.type} wants category {CATEGORY[args.type]}, not {credential.category}"
                 )
             context.log(f"[Message] {args.type}, {len(args.content)} characters, with {credential.name}\n".encode())
+            mentions = args.at_user_ids or args.at_mobiles or args.is_at_all
+            if mentions and args.type == "wechat_work_bot" and args.content_type == "markdown":
+                context.log(b"[Message] warning: a markdown message of wechat_work_bot mentions nobody\n")
             began = time.monotonic()
             self._send(credential)
         except InvalidTask as error:
@@ -196,7 +199,8 @@ class MessageRunner(BaseRunner):
                 _log_in(smtp, user, str(password))
             refused = smtp.send_message(message, to_addrs=[*self._args.to, *self._args.cc, *self._args.bcc])
             if refused:
-                raise NotSent(f"refused for {', '.join(refused)}; sent to the others")
+                told = ", ".join(f"{one} ({code} {_words(said)})" for one, (code, said) in refused.items())
+                raise NotSent(f"refused for {told}; sent to the others")
 
     def _mail(self, user: str, name: str) -> EmailMessage:
         args, message = self._args, EmailMessage()
@@ -218,7 +222,10 @@ class MessageRunner(BaseRunner):
                 data = _bytes_of(item)
             except (AttributeError, ValueError):
                 raise InvalidTask(f"attachments: {item['name']!r} is not base64") from None
-            message.add_attachment(data, maintype="application", subtype="octet-stream", filename=item["name"])
+            try:
+                message.add_attachment(data, maintype="application", subtype="octet-stream", filename=item["name"])
+            except ValueError:
+                raise InvalidTask(f"attachments: {item['name']!r} is no name of a file") from None
         return message
 
     # -- chat
@@ -410,15 +417,21 @@ def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
         raise InvalidTask("the credential's username or password holds characters that are not ASCII") from None
 
 
+def _words(said: bytes | str) -> str:
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return " ".join(text.split())[:200]
+
+
 def _explain(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPAuthenticationError):
         return "the mail server refused user and password"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"the mail server refused every recipient: {', '.join(error.recipients)}"
+        refusals = [f"{one} ({code} {_words(said)})" for one, (code, said) in error.recipients.items()]
+        return f"the mail server refused every recipient: {', '.join(refusals)}"
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return f"{error}; a mail server without STARTTLS gets nothing unless the credential has use_tls false"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"the mail server answered {error.smtp_code}"
+        return f"the mail server answered {error.smtp_code} {_words(error.smtp_error)}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {getattr(error, 'verify_message', '') or error.reason}"
     if isinstance(error, TimeoutError):

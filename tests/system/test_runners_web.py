@@ -563,8 +563,10 @@ def test_a_recipient_that_is_refused_is_a_failure() -> None:
     with MailBox(refuse="x@b.org") as box:
         context = ExecutionContext(credentials=mail(box.port, use_tls=False, password=""))
         result = execute(MessageRunner(), context, **MAIL | {"to": ["a@b.org", "x@b.org"]})
+        alone = execute(MessageRunner(), context, **MAIL | {"to": ["x@b.org"]})
     assert result.status is Status.FAILED
-    assert "x@b.org" in result.error
+    assert "x@b.org (550 no such user)" in result.error
+    assert "x@b.org (550 no such user)" in alone.error
 
 
 def test_a_password_that_mail_cannot_carry_is_told_without_being_shown(
@@ -717,6 +719,22 @@ def test_an_attachment_that_is_not_base64_is_the_authors_mistake() -> None:
     assert (result.end_reason, "a.bin" in result.error) == (EndReason.INVALID_TASK, True)
 
 
+def test_an_attachment_with_a_strange_name_is_the_authors_mistake() -> None:
+    context = ExecutionContext(credentials=mail(1))
+    result = execute(MessageRunner(), context, **(MAIL | {"attachments": [{"name": "a\nb", "content": "x"}]}))
+    assert (result.end_reason, "no name of a file" in result.error) == (EndReason.INVALID_TASK, True)
+
+
+def test_mentions_that_a_service_does_not_know_are_told() -> None:
+    lines: list[bytes] = []
+    with http_peer(lambda request, _: answer(request, 200, b'{"errcode": 0}')) as peer:
+        keys = Keys(hook=("webhook", {"webhook": f"http://127.0.0.1:{peer.port}/"}))
+        for kind in ("markdown", "text"):
+            args = CHAT | {"type": "wechat_work_bot", "content_type": kind, "is_at_all": True}
+            execute(MessageRunner(), ExecutionContext(credentials=keys, log=lines.append), **args)
+    assert sum(b"mentions nobody" in line for line in lines) == 1
+
+
 def test_a_credential_of_another_kind_or_an_unknown_one_fails() -> None:
     keys = Keys(hook=("email", {"webhook": "x"}))
     wrong = execute(MessageRunner(), ExecutionContext(credentials=keys), type="slack", **CHAT)
@@ -727,6 +745,7 @@ def test_a_credential_of_another_kind_or_an_unknown_one_fails() -> None:
 
 @pytest.mark.parametrize(
     "args", [{}, {"type": "pigeon", "credential_id": "c", "content": "x"}, MAIL | {"to": []}, MAIL | {"subject": ""},
+             MAIL | {"to": [" "]}, MAIL | {"cc": [""]},
              {"type": "wechat_work", "credential_id": "c", "content": "x"}],
 )  # fmt: skip
 def test_a_wrong_message_is_refused(args: dict[str, Any]) -> None:
