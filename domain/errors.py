@@ -48,11 +48,11 @@ class ConfigError(WorkerError):
 
 
 class MissingExtra(WorkerError):
-    """An optional package that a task needs is not installed."""
+    """An optional package that a task needs is not installed; ``extra`` of ``package`` brings it."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, package: str = "cronjob-worker") -> None:
         self.extra = extra
-        super().__init__(f"{what} needs an optional package; install it with: pip install 'cronjob-worker[{extra}]'")
+        super().__init__(f"{what} needs an optional package; install it with: pip install '{package}[{extra}]'")
 
 
 class TransportError(WorkerError):
