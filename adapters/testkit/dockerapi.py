@@ -1,4 +1,4 @@
-"""A fake of the Docker Engine API on a unix socket. Containers run their command as a local process."""
+"""A fake of the Docker Engine API, on a unix socket or on TCP. Containers run their command as a local process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socketserver
+import ssl
 import struct
 import subprocess
 import threading
@@ -81,11 +82,14 @@ class FakeDocker:
 
     A request is named by its path, its last word (``create``) or a pattern over method and path (``GET info*``).
     Those in ``silent`` are neither carried out nor answered, those in ``lost`` are carried out and not answered.
-    ``stream_errors`` maps pull, push or build to the error line their stream ends with.
+    ``stream_errors`` maps pull, push or build to the error line their stream ends with. With ``tcp`` it listens on a
+    port of loopback (``host``), with ``tls`` by TLS.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tcp: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.socket = str(directory / "docker.sock")
+        self.host = ""
+        self._tcp, self._tls = tcp, tls
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.headers: list[dict[str, str]] = []
         self.images = {"busybox:latest"}
@@ -100,7 +104,9 @@ class FakeDocker:
     def __enter__(self) -> FakeDocker:
         engine = self
 
-        class Server(socketserver.ThreadingUnixStreamServer):
+        kind: Any = socketserver.ThreadingTCPServer if self._tcp else socketserver.ThreadingUnixStreamServer
+
+        class Server(kind):  # type: ignore[misc]
             daemon_threads = False
             block_on_close = True
 
@@ -109,7 +115,12 @@ class FakeDocker:
         class Bound(_Handler):
             docker = engine
 
-        self._server = Server(self.socket, Bound)
+        self._server = Server(("127.0.0.1", 0) if self._tcp else self.socket, Bound)
+        if self._tcp:
+            self.host = "{}:{}".format(*self._server.server_address)
+        if self._tls is not None:
+            listener = self._server.socket
+            self._server.socket = self._tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         return self

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import ssl
 import tarfile
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
@@ -36,6 +38,14 @@ ROOT = Path(__file__).parents[2]
 def engine(tmp_path: Path) -> Iterator[FakeDocker]:
     with FakeDocker(tmp_path) as docker:
         yield docker
+
+
+class Keys:
+    def __init__(self, category: str, value: dict[str, str]) -> None:
+        self._credential = Credential("c1", category, "key", value)
+
+    def credential(self, credential_id: str) -> Credential:
+        return self._credential
 
 
 class Vault:
@@ -124,6 +134,47 @@ def test_a_stop_reaches_the_container(engine: FakeDocker, end: str, status: Stat
     thread.join(4)
     assert [result.status for result in results] == [status]
     assert engine.boxes == {}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_engine_on_another_machine_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+    """Plain, and by TLS where both sides show a certificate; the environment has no say (G68, G69)."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), authority.issue_cert("worker@example.com")
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+    value = {
+        "ca_cert": authority.cert_pem.bytes().decode(),
+        "client_cert": client.cert_chain_pems[0].bytes().decode(),
+        "client_key": client.private_key_pem.bytes().decode().strip(),
+    }
+    keys = Keys("key_value", value)
+    with FakeDocker(tmp_path, tcp=True, tls=server if tls else None) as engine:
+        there = {"host": f"tcp://{engine.host}", "connection": "tcp"} | ({"tls": True, "tls_cred": "c"} if tls else {})
+
+        def done(**args: Any) -> Result:
+            runner = ContainerRunner(options=ProcessOptions(grace=1), owner=Owner("w1"))
+            runner.parse_args("", json.dumps(there | args))
+            up = lambda data: runner.stop() if b"stop me" in data else None  # noqa: E731
+            return runner.execute(ExecutionContext(task_id="t1", credentials=keys, log=up))
+
+        ran = done(action="run", image="busybox", name="n", command=["sh", "-c", "echo hi; exit 3"], detach=False)
+        assert (ran.exit_code, json.loads(ran.output)["output"]) == (3, "hi\n")
+        told = done(action="exec", container="n", exec_command=["sh", "-c", "echo in; exit 5"])
+        assert (told.exit_code, json.loads(told.output)["output"]) == (5, "in\n")
+        stopped = done(action="run", image="busybox", command=["sh", "-c", "echo stop me; sleep 60"], detach=False)
+        assert (stopped.status, [box.name for box in engine.boxes.values()]) == (Status.STOPPED, ["n"])
+
+
+def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
+    runner = ContainerRunner()
+    runner.parse_args("", json.dumps({"action": "pull", "image": "x", "socket": str(tmp_path / "engine.sock")}))
+    error = runner.execute().error
+    assert error.endswith(f"No such file or directory: '{tmp_path}/engine.sock'")
 
 
 @pytest.mark.parametrize("silent", ["create", "start", "wait", "logs", "json", "stop"])

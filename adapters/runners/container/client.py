@@ -63,6 +63,7 @@ def connect(engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout
     try:
         config = _tls(Path(private.name), tls) if engine.tls else None
         client = APIClient(base_url=base, version="1.41", timeout=timeout, tls=config)
+        client.trust_env = False  # else a proxy, a netrc or REQUESTS_CA_BUNDLE of the environment would count more
         _track(client, lines)
         client._version = client.version(api_version=False)["ApiVersion"]
     except BaseException:
@@ -129,6 +130,9 @@ def _track(client: Any, lines: Lines) -> None:
             line.settimeout(self.timeout)
             try:
                 line.connect(self.unix_socket)
+            except OSError as error:
+                line.close()
+                raise OSError(error.errno, error.strerror, self.unix_socket) from None
             except BaseException:
                 line.close()
                 raise
@@ -140,7 +144,7 @@ def _track(client: Any, lines: Lines) -> None:
         def _new_conn(self) -> Any:
             return unix(self.base_url, self.socket_path, self.timeout)
 
-    adapter = client._custom_adapter
+    adapter = getattr(client, "_custom_adapter", None)  # there is one for unix sockets only
     if isinstance(adapter, unixconn.UnixHTTPAdapter):
         pool = Pool(client.base_url, adapter.socket_path, adapter.timeout, maxsize=adapter.max_pool_size)
         adapter.get_connection = lambda *_, **__: pool
@@ -152,6 +156,12 @@ def _track(client: Any, lines: Lines) -> None:
     for scheme in pools:
         if f"{scheme}://" in client.adapters:
             client.get_adapter(f"{scheme}://").poolmanager.pool_classes_by_scheme = pools
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What the system said; the SDK wraps it several times."""
+    inner = next((one for one in (*error.args, error.__cause__) if isinstance(one, BaseException)), None)
+    return error if inner is None else cause_of(inner)
 
 
 class translated:  # noqa: N801 - used like a function
@@ -169,4 +179,4 @@ class translated:  # noqa: N801 - used like a function
         if isinstance(error, APIError):
             raise ContainerFailed(str(error.explanation or error)) from None
         if isinstance(error, (DockerException, OSError)) or type(error).__module__.startswith(("urllib3", "requests")):
-            raise ContainerFailed(f"the engine cannot be reached or went away: {error}") from None
+            raise ContainerFailed(f"the engine cannot be reached or went away: {cause_of(error)}") from None
