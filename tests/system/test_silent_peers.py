@@ -15,11 +15,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
@@ -199,6 +200,21 @@ def docker(peer: Silence) -> Waiting:
     return Waiting(ContainerRunner(peer.processes, peer.options), peer.context(), peer.asked, args)
 
 
+def docker_tcp(peer: Silence) -> Waiting:
+    args = {"action": "run", "image": "busybox", "detach": False, "host": f"127.0.0.1:{peer.tcp()}"}
+    return Waiting(ContainerRunner(peer.processes, peer.options), peer.context(), peer.asked, args)
+
+
+def docker_tls(peer: Silence) -> Waiting:
+    authority = trustme.CA()
+    mine = authority.issue_cert("worker@example.com")
+    pems = authority.cert_pem, mine.cert_chain_pems[0], mine.private_key_pem
+    names = ("ca_cert", "client_cert", "client_key")
+    key = Key("key_value", {name: pem.bytes().decode() for name, pem in zip(names, pems, strict=True)})
+    waiting = docker_tcp(peer)
+    return replace(waiting, context=peer.context(key), args=waiting.args | {"tls": True, "tls_cred": "c"})
+
+
 def containerd(peer: Silence) -> Waiting:
     program = peer.root / "nerdctl"
     program.write_text(f"#!/bin/bash\n{STUBBORN}\n")
@@ -256,6 +272,7 @@ CASES: dict[str, Callable[[Silence], Waiting]] = {
     "command": command, "script": script, "http": http, "https": https, "mysql": database("mysql"),
     "postgresql": database("postgresql"), "redis": database("redis"), "sqlite": sqlite, "archive": archive,
     "zip": zipped, "copy": copy, "sftp": sftp, "git-https": git("https"), "git-ssh": git("ssh"), "docker": docker,
+    "docker-tcp": docker_tcp, "docker-tls": docker_tls,
     "containerd": containerd, "mail": mail, "webhook": webhook, "approval": approval,
 } | {f"credential-{name}": case for name, case in CREDENTIALS.items()}  # fmt: skip
 ENDINGS = {"stop": Status.STOPPED, "kill": Status.STOPPED, "time-out": Status.TIMEOUT}

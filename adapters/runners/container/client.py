@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.runners.container.request import ContainerFailed, Engine
+from adapters.runners.dialling import Connections
 from domain.errors import InvalidTask, MissingExtra
 from domain.runner import CredentialSource
 
@@ -24,7 +25,12 @@ class Lines:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
+        self._connections = Connections()
         self._cut = False
+
+    def dial(self, host: str, port: int, timeout: float | None) -> socket.socket:
+        """A TCP connection that ``cut`` ends also while it is being made, or shakes hands."""
+        return self._connections.dial(host, port, timeout)
 
     def add(self, line: socket.socket) -> None:
         self._sockets.append(line)
@@ -33,6 +39,7 @@ class Lines:
 
     def cut(self) -> None:
         self._cut = True
+        self._connections.hang_up()
         for line in tuple(self._sockets):
             try:
                 line.shutdown(socket.SHUT_RDWR)
@@ -47,6 +54,7 @@ class Lines:
             if descriptor >= 0:
                 socket.close(descriptor)
         self._sockets.clear()
+        self._connections.close()
 
 
 def connect(engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None) -> APIClient:
@@ -150,9 +158,15 @@ def _track(client: Any, lines: Lines) -> None:
         adapter.get_connection = lambda *_, **__: pool
         adapter.get_connection_with_tls_context = lambda *_, **__: pool
         return
+
+    def new_connection(connection: Any) -> socket.socket:
+        limit = connection.timeout
+        return lines.dial(connection._dns_host, connection.port, limit if isinstance(limit, (int, float)) else None)
+
     pools = {}
     for scheme, kind in (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool)):
-        pools[scheme] = type(kind.__name__, (kind,), {"ConnectionCls": tracked(kind.ConnectionCls)})
+        dialled = type("Dialled", (tracked(kind.ConnectionCls),), {"_new_conn": new_connection})
+        pools[scheme] = type(kind.__name__, (kind,), {"ConnectionCls": dialled})
     for scheme in pools:
         if f"{scheme}://" in client.adapters:
             client.get_adapter(f"{scheme}://").poolmanager.pool_classes_by_scheme = pools
