@@ -115,7 +115,11 @@ def pause_mark(loaded: Loaded) -> PauseMark:
 
 
 def make_registry(
-    loaded: Loaded, processes: Processes | None, secrets: Callable[[], tuple[str, ...]], owner: Owner | None = None
+    loaded: Loaded,
+    processes: Processes | None,
+    secrets: Callable[[], tuple[str, ...]],
+    owner: Owner | None = None,
+    temporary: str = "cronjob-",
 ) -> tuple[RunnerRegistry, list[str]]:
     """All runners by category, and a text for each plug-in that could not be loaded."""
     from adapters.config.plugins import load_plugins
@@ -132,7 +136,7 @@ def make_registry(
     from domain.runner import RunnerRegistry
 
     execution = loaded.settings.execution
-    options = ProcessOptions(execution.grace, execution.memory_limit, secrets)
+    options = ProcessOptions(execution.grace, execution.memory_limit, secrets, temporary=temporary)
     guard = CommandGuard.from_environment(os.environ)
     registry = RunnerRegistry()
     for category in ("command", "default"):
@@ -261,6 +265,7 @@ def assemble(
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
     from adapters.process.environment import child_environment
+    from adapters.process.private import prefix_of
     from adapters.process.remains import ProcessRemains, owner_of
     from adapters.process.supervisor import Supervisor
     from adapters.process.unguarded import NoWarden
@@ -294,7 +299,8 @@ def assemble(
     processes = Supervisor(observer, owner_of(state_dir), groups)
     stack.callback(processes.close)
     owner = Owner(identity_id, state_dir / "engines")
-    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner)
+    temporary = prefix_of(owner_of(state_dir))
+    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner, temporary)
     known = set(registry.list())
     tasks = tuple(category for category in settings.worker.tasks if category in known)
     if missing := [category for category in settings.worker.tasks if category not in known]:
@@ -302,7 +308,9 @@ def assemble(
     identity = Identity(identity_id, name, settings.worker.description, settings.worker.working_dir, tasks)
     credentials = RedactedCredentials(outside.coordination, redactor)
     inherited = functools.partial(child_environment, os.environ, {})
-    leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited((redacted_token(),)))
+    leftovers = Leftovers(
+        owner, credentials, processes.run, lambda: inherited((redacted_token(),)), temporary=temporary
+    )
     stack.callback(leftovers.close)
     contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination, redactor.add)
     limits = make_limits(loaded)

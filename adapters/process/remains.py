@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from adapters.process import tree
+from adapters.process import private, tree
 from adapters.process.spawn import MARK
 from application.ports import Entry
 
@@ -36,6 +36,7 @@ class ProcessRemains:
 
     def __init__(self, owner: str) -> None:
         self._prefix = f"{MARK}={owner}.".encode()
+        self._temporary = private.prefix_of(owner)
 
     def end(self, entry: Entry) -> None:
         """KILL the tree of the entry's process if that is still the one that was started; waits until it is gone."""
@@ -48,12 +49,16 @@ class ProcessRemains:
         _kill([leader, *tree.below(entry.pid)])
 
     def sweep(self) -> None:
-        """Where the guardian was killed with its worker, orphans became children of the system: their mark tells."""
+        """Where the guardian was killed with its worker, orphans became children of the system: their mark tells.
+
+        What the tasks of former lives had in the directory for temporary files goes after them.
+        """
         deadline = time.monotonic() + WAIT
         while (left := self._marked()) and time.monotonic() < deadline:
             log.warning("%d processes of a former life are still running and are killed", len(left))
             for proc in left:
                 _kill([*tree.below(proc.pid), proc])
+        private.sweep(self._temporary)  # keys and scripts among it
 
     def _marked(self) -> list[tree.Proc]:
         found = [tree.look(int(name)) for name in os.listdir("/proc") if name.isdigit()]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from adapters.process.environment import child_environment
 from adapters.process.output import HeadTail
 from adapters.process.ports import Command, Exit, Processes
+from adapters.process.private import ANYBODY
 from adapters.process.supervisor import Supervisor
 from adapters.process.workdir import NoWorkingDirectory, leave, prepare
 from adapters.runners.arguments import LONE
@@ -30,13 +31,14 @@ class ProcessOptions:
     """How runners that start processes behave; all of it comes from the settings.
 
     ``grace`` in seconds between TERM and KILL; ``keep`` bytes remembered of each stream; ``secrets`` gives the values
-    that no child may find in its environment.
+    that no child may find in its environment; ``temporary`` is what names of temporary files begin with.
     """
 
     grace: float = 10.0
     keep: int = 256 * 1024
     secrets: Callable[[], Iterable[str]] = tuple
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    temporary: str = ANYBODY
 
 
 def quote(item: str) -> str:

@@ -99,7 +99,7 @@ class ScriptRunner(ProcessRunner):
     def _script(self, file: str) -> Path:
         if self._args.type == "inline":
             # A directory of our own: nobody can plant, read or swap what lies in it (S6, G79).
-            self._private = tempfile.mkdtemp(prefix="cronjob-script-")
+            self._private = tempfile.mkdtemp(prefix=f"{self.options.temporary}script-")
             path = Path(self._private) / f"script{INTERPRETERS[self._language][1]}"
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with open(descriptor, "w", encoding="utf-8", errors="replace") as script:

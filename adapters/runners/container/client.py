@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.process.private import ANYBODY
 from adapters.runners.container.request import ContainerFailed, Engine
 from adapters.runners.dialling import Connections
 from domain.errors import InvalidTask, MissingExtra
@@ -57,7 +58,9 @@ class Lines:
         self._connections.close()
 
 
-def connect(engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None) -> APIClient:
+def connect(
+    engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout: float | None, temporary: str = ANYBODY
+) -> APIClient:
     """A client that has agreed on a version with the engine; raises docker's errors. ``timeout`` is per read."""
     try:
         from docker import APIClient
@@ -67,7 +70,7 @@ def connect(engine: Engine, tls: Mapping[str, Any] | None, lines: Lines, timeout
         base = engine.host if "://" in engine.host else f"tcp://{engine.host}"
     else:
         base = f"unix://{engine.socket or DOCKER_SOCKET}"
-    private = tempfile.TemporaryDirectory(prefix="cronjob-container-")
+    private = tempfile.TemporaryDirectory(prefix=f"{temporary}container-")
     try:
         config = _tls(Path(private.name), tls) if engine.tls else None
         client = APIClient(base_url=base, version="1.41", timeout=timeout, tls=config)

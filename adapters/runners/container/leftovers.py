@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.process.ports import Command, Exit
+from adapters.process.private import ANYBODY
 from adapters.runners.container.client import Lines, connect, secret_of, translated
 from adapters.runners.container.nerdctl import base_words
 from adapters.runners.container.owner import BOUND, LIFE, WORKER, Owner
@@ -38,12 +39,14 @@ class Leftovers:
         run: Callable[[Command, CancelToken], Exit] | None = None,
         environment: Callable[[], Mapping[str, str]] = dict,
         pauses: tuple[float, ...] = PAUSES,
+        temporary: str = ANYBODY,
     ) -> None:
         self._owner = owner
         self._credentials = credentials
         self._run = run
         self._environment = environment
         self._pauses = pauses
+        self._temporary = temporary
         self._closing = threading.Event()
         self._lines = Lines()
         self._token = CancelToken()
@@ -101,7 +104,7 @@ class Leftovers:
         try:
             tls = secret_of(self._credentials, engine.tls_cred, "key_value")
             with translated():
-                api = connect(engine, tls, self._lines, READ)
+                api = connect(engine, tls, self._lines, READ, self._temporary)
                 try:
                     for row in api.containers(all=True, filters={"label": [f"{WORKER}={self._owner.worker_id}"]}):
                         labels: Mapping[str, Any] = row.get("Labels") or {}

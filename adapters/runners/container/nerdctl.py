@@ -55,7 +55,7 @@ class Nerdctl:
         asked: list[float] = []
         cancel.subscribe(lambda _: asked.append(time.monotonic()))
         # Values of variables may be secrets, and every user may read an argument list (G64): they go by a private file.
-        with tempfile.NamedTemporaryFile("w", prefix="cronjob-env-", encoding="utf-8") as variables:
+        with tempfile.NamedTemporaryFile("w", prefix=f"{self.options.temporary}env-", encoding="utf-8") as variables:
             variables.writelines(f"{key}={value}\n" for key, value in request.variables.items())
             variables.flush()
             words += ["--env-file", variables.name] if request.variables else []

@@ -102,7 +102,7 @@ class ContainerRunner(ProcessRunner):
         self.cancel.subscribe(cut)
         try:
             with translated():
-                api = connect(request.engine, self._tls, lines, None)
+                api = connect(request.engine, self._tls, lines, None, self.options.temporary)
                 try:
                     actions = Actions(api, request, log.write, labels, auth, directory, self.options.keep, self._know)
                     output = actions.perform()
@@ -148,7 +148,7 @@ class ContainerRunner(ProcessRunner):
             return  # the engine does not answer; the label lets the next start clean up
 
     def _ask(self, lines: Lines, timeout: float, labels: Mapping[str, str], do: Callable[[Any, str], Any]) -> None:
-        api = connect(self._request.engine, self._tls, lines, timeout)
+        api = connect(self._request.engine, self._tls, lines, timeout, self.options.temporary)
         try:
             # The stop may have come between the engine's making of the container and its answer.
             wanted = {"label": [f"{RUN}={labels[RUN]}"]}

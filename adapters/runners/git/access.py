@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from adapters.process.private import ANYBODY
 from adapters.runners.git.askpass import Answers, Askpass, https_answers, passphrase_answers
 from adapters.runners.git.rules import authority
 from domain.errors import InvalidTask
@@ -39,8 +40,10 @@ def secrets_of(credential: Credential | None) -> list[str]:
 class Access:
     """A 0700 directory with what ssh and git need; ``close`` removes it. Use as a context manager."""
 
-    def __init__(self, url: str, credential: Credential | None, known_hosts: str, accept_new: bool) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="cronjob-git-"))
+    def __init__(
+        self, url: str, credential: Credential | None, known_hosts: str, accept_new: bool, temporary: str = ANYBODY
+    ) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix=f"{temporary}git-"))
         self._askpass: Askpass | None = None
         self._ssh = ["ssh", "-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no"]
         self._ssh += ["-o", f"StrictHostKeyChecking={'accept-new' if accept_new else 'yes'}"]

@@ -98,7 +98,7 @@ class GitRunner(ProcessRunner):
         started = time.monotonic()
         try:
             known, new = args.known_hosts or self._git.known_hosts, args.host_key_check == "accept-new"
-            with Access(args.url, credential, known, new) as access:
+            with Access(args.url, credential, known, new, self.options.temporary) as access:
                 output = self._work(context, directory, access, log)
         except GitFailed as failed:
             text = masked(failed.text.encode(), secrets).decode("utf-8", "replace")
