@@ -445,6 +445,24 @@ def test_a_source_with_a_special_file_is_kept(machine: Machine, tmp_path: Path) 
     assert base.exists()
 
 
+@pytest.mark.parametrize("action", ["backup", "compress"])
+def test_a_link_is_no_source(machine: Machine, tmp_path: Path, action: str) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "current").symlink_to("release")
+    result = machine.execute(action=action, source=str(tmp_path / "current"), target=str(tmp_path / "out"))
+    assert (result.status, "name what it leads to" in result.error) == (Status.FAILED, True)
+    assert sorted(os.listdir(tmp_path)) == ["current", "release"]
+
+
+@pytest.mark.parametrize(("when", "year"), [(1_700_000_000, 2023), (0, 1980), (1 << 33, 2107)])
+def test_a_zip_keeps_times_as_far_as_it_can(tmp_path: Path, when: int, year: int) -> None:
+    (tmp_path / "a").touch()
+    os.utime(tmp_path / "a", (when, when))
+    done = Machine(tmp_path).done(action="compress", source=str(tmp_path / "a"), target=str(tmp_path / "a.zip"))
+    with zipfile.ZipFile(done["target"]) as archive:
+        assert archive.infolist()[0].date_time[0] == year
+
+
 def test_an_archive_in_its_own_source_does_not_hold_itself(machine: Machine, tmp_path: Path) -> None:  # F9
     base = tree(tmp_path)
     document = machine.done(action="compress", source=str(base), target=str(base / "self.tar.gz"), remove_source=True)

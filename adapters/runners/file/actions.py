@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ class Actions:
     def _backup(self) -> dict[str, Any]:
         args, files = self._args, self._files
         source = files.check(args.source, "source")
-        tree = stat.S_ISDIR(files.look(source).st_mode)
+        tree = stat.S_ISDIR(self._no_link(source).st_mode)
         kind = args.format or "tar.gz"
         target = files.check(stamped(args.target, kind if args.compress else ""), "target")
         files.make_directories(target.parent)
@@ -102,7 +103,7 @@ class Actions:
     def _compress(self) -> dict[str, Any]:
         args, files = self._args, self._files
         source = files.check(args.source, "source")
-        files.look(source)
+        self._no_link(source)
         text = args.target or f"{args.source.rstrip('/')}.{args.format or 'tar.gz'}"
         kind = args.format or next((one for one in FORMATS if text.endswith(f".{one}")), "")
         if not kind:
@@ -120,6 +121,13 @@ class Actions:
             "action": "compress", "source": args.source, "target": str(target), "original_size": human(tally.size),
             "compressed_size": human(packed), "compression_ratio": f"{ratio:.1f}%", "file_count": tally.files,
         }  # fmt: skip
+
+    def _no_link(self, source: Path) -> os.stat_result:
+        """A copy of the link alone would pass for a backup of what it leads to."""
+        info = self._files.look(source)
+        if stat.S_ISLNK(info.st_mode):
+            raise FileTrouble(f"{source}: a link is not followed; name what it leads to")
+        return info
 
     def _stat(self) -> dict[str, Any]:
         args = self._args

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import IO, Any, cast
 from adapters.runners.file.ports import Files, FileTrouble, Found, Growth, Sink, Source
 
 CHUNK = 1 << 20
+ZIP_TIMES = 315_619_200.0, 4_354_732_800.0  # what a zip can say: the 2nd of January 1980 to the end of 2107
 Wanted = Callable[[Found], bool]
 Add = Callable[[str, Found, os.stat_result, Source | None], None]
 
@@ -132,7 +134,8 @@ def _writer(files: Files, kind: str, file: Sink, level: int) -> Iterator[Add]:
             def add_zip(name: str, found: Found, about: os.stat_result, content: Source | None) -> None:
                 # A zip names its files in UTF-8: other bytes have no place in it.
                 plain = os.fsencode(name).decode("utf-8", "replace")
-                info = zipfile.ZipInfo(plain + ("/" if found.is_dir else ""))
+                when = min(max(about.st_mtime, ZIP_TIMES[0]), ZIP_TIMES[1])
+                info = zipfile.ZipInfo(plain + ("/" if found.is_dir else ""), time.localtime(when)[:6])
                 info.external_attr = (about.st_mode & 0xFFFF) << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
                 if found.is_link:
