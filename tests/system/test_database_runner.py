@@ -107,6 +107,14 @@ def test_the_original_placeholders_and_names_are_filled_but_never_in_text(server
     ]
 
 
+def test_a_number_fits_where_text_is_wanted(server: tuple[str, peers.Peer]) -> None:
+    """As with the original's drivers, which leave the type to the server."""
+    one, two, three = ("?", "?", "?") if server[0] == "mysql" else ("$1", "$2", "$3")
+    rows = "SELECT '5' AS code, 7 AS id, 1 = 1 AS fine"
+    text = f"SELECT count(*) AS n FROM ({rows}) t WHERE code = {one} AND id = {two} AND fine = {three}"
+    assert sql(server, text, params=[5, 7.0, True])["rows"] == [{"n": 1}]
+
+
 def test_changes_are_committed_and_counted(server: tuple[str, peers.Peer]) -> None:
     sql(server, "DROP TABLE IF EXISTS jobs_t")
     assert sql(server, "CREATE TABLE jobs_t (id INT PRIMARY KEY, v TEXT)")["sql_type"] == "DDL"

@@ -159,7 +159,24 @@ class PostgreSql:
         )
         connection = self._driver.Connection(self._handshake(described))
         connection.prepare_threshold = 0  # the server takes exactly one statement in a text that it prepares
+        for kind in (bool, int, float):
+            connection.adapters.register_dumper(kind, self._untyped())
         return connection
+
+    @staticmethod
+    def _untyped() -> Any:
+        """As the original's driver: the server takes the type from the place, so a number may meet a column of text."""
+        from psycopg.adapt import Dumper
+
+        class Untyped(Dumper):
+            def dump(self, obj: Any) -> bytes:
+                if isinstance(obj, float) and obj.is_integer():
+                    obj = int(obj)
+                return str(obj).lower().encode()
+
+            quote = dump  # where the driver writes a number into a statement of its own
+
+        return Untyped
 
     def _handshake(self, described: str) -> Any:
         """Connect in small waits: nothing else wakes a thread that a silent server keeps."""
