@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import logging
 import socket
 import ssl
@@ -27,6 +28,9 @@ METADATA = [
 NAT64 = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "::/96")]
 
 
+PATIENCE = 3.0  # seconds for an address where there are others: many a network drops what goes out by IPv6
+
+
 class Forbidden(WorkerError):
     """The address may not be asked."""
 
@@ -43,13 +47,15 @@ class Connections:
     def dial(self, host: str, port: int, timeout: float | None) -> socket.socket:
         """Return a connected socket. ``timeout`` in seconds for each step. Raises OSError, Forbidden."""
         last: Exception = OSError(f"{host}: no address")
-        for family, kind, protocol, _, address in self._resolve(host, port, timeout):
+        answers = by_turns(self._resolve(host, port, timeout))
+        for left, (family, kind, protocol, _, address) in zip(range(len(answers) - 1, -1, -1), answers, strict=True):
             check_address(str(address[0]), self._public_only)
             sock = socket.socket(family, kind, protocol)
             try:
                 self._hold(sock)
-                sock.settimeout(timeout)
+                sock.settimeout(min(timeout or PATIENCE, PATIENCE) if left else timeout)
                 sock.connect(address)
+                sock.settimeout(timeout)
             except OSError as error:
                 last = error
                 sock.close()
@@ -131,6 +137,13 @@ class Connections:
             raise found[0]
         answers: list[Any] = found[0]
         return answers
+
+
+def by_turns(answers: list[Any]) -> list[Any]:
+    """The resolver's answers with the kinds of addresses in turns, so that one that is dead costs one wait."""
+    kinds = list(dict.fromkeys(answer[0] for answer in answers))
+    queues = [[answer for answer in answers if answer[0] == kind] for kind in kinds]
+    return [answer for turn in itertools.zip_longest(*queues) for answer in turn if answer is not None]
 
 
 def check_address(text: str, public_only: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -19,6 +20,7 @@ import pytest
 import trustme
 
 from adapters.process.supervisor import Supervisor
+from adapters.runners import dialling
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.dialling import Forbidden, check_address
 from adapters.runners.http import HttpRunner, safe_url
@@ -335,6 +337,25 @@ def test_a_name_that_is_never_resolved_holds_no_stopped_request(monkeypatch: pyt
     result, spent = stopped_after(runner, 0.2, lambda: execute(runner, url="http://slow.example/"))
     released.set()
     assert (result.status, spent < 1.2) == (Status.STOPPED, True)
+
+
+def test_an_address_that_never_answers_costs_one_wait_and_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialling, "PATIENCE", 0.2)
+    with http_peer(lambda request, _: answer(request, 200, b"{}")) as peer, contextlib.ExitStack() as stack:
+        dead = stack.enter_context(socket.create_server(("127.0.0.2", peer.port), backlog=0))
+        for _ in range(3):  # what does not fit into its queue is dropped
+            line = stack.enter_context(socket.socket())
+            line.setblocking(False)
+            line.connect_ex(dead.getsockname())
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"127.0.0.{last}", peer.port)) for last in (2, 1)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        result = execute(HttpRunner(), timeout=5, url=f"http://both.example.com:{peer.port}/")
+    assert result.status is Status.SUCCESS, result.error
+
+
+def test_the_kinds_of_addresses_take_turns() -> None:
+    answers = [(socket.AF_INET6, 1), (socket.AF_INET6, 2), (socket.AF_INET6, 3), (socket.AF_INET, 4)]
+    assert [number for _, number in dialling.by_turns(answers)] == [1, 4, 2, 3]
 
 
 def test_no_log_of_a_library_shows_the_secrets_of_a_request(caplog: pytest.LogCaptureFixture) -> None:  # G63
