@@ -45,5 +45,8 @@ def shortened(text: str, room: int = ROOM) -> str:
 
 def beginning(text: str) -> str:
     """At most TEXT bytes of a text, with the words that tasks know behind what was cut."""
-    data = text.encode("utf-8", "replace")
-    return text if len(data) <= TEXT else data[:TEXT].decode("utf-8", "ignore") + "... (truncated)"
+    data, short, keep = text.encode("utf-8", "replace"), text, TEXT
+    while (len(data) > TEXT and short == text) or size(short) > ROOM:
+        short = data[:keep].decode("utf-8", "ignore") + "... (truncated)"
+        keep //= 2  # escapes make it longer than the text
+    return short

@@ -407,6 +407,13 @@ def test_a_long_answer_keeps_the_keys_of_the_output(body: bytes) -> None:
     assert found["message"] == body.decode()[:10_240] + "... (truncated)"
 
 
+def test_a_long_answer_full_of_escapes_keeps_them_too() -> None:
+    with http_peer(lambda request, _: answer(request, 200, bytes(100_000))) as peer:
+        result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/")
+    found = json.loads(output_for(result, Limits().output_limit))
+    assert (found["status_code"], found["truncated"], found["message"][:5000]) == (200, True, "\0" * 5000)
+
+
 def test_an_answer_that_is_no_strict_json_is_a_text() -> None:
     with http_peer(lambda request, _: answer(request, 200, b'{"a": NaN}')) as peer:
         result = execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/")
