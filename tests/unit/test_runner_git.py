@@ -174,6 +174,15 @@ def test_a_clean_that_fails_leaves_everything_as_it_was(processes: Supervisor, o
     assert (tmp_path / "d" / "mine").read_text() == "precious"
 
 
+def test_a_clean_that_was_killed_leaves_nothing_for_ever(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    (place / ".d.new-abcd1234" / "x").mkdir(parents=True)
+    (place / ".d.old-abcd1234").mkdir()
+    (place / ".e.new-abcd1234").mkdir()
+    assert ran(processes, place / "d", url=origin.url, clean=True).status is Status.SUCCESS
+    assert sorted(os.listdir(place)) == [".e.new-abcd1234", "d"]
+
+
 def test_a_clean_replaces_the_whole_directory(processes: Supervisor, origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "old").write_text("old")

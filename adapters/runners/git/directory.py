@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -50,19 +51,30 @@ def empty(directory: Path) -> None:
 @contextmanager
 def replaced(directory: Path) -> Iterator[Path]:
     """Give an empty directory beside, and put it in the place of ``directory`` when all went well (GIT3)."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
-    old = beside.with_name(beside.name.replace(".new-", ".old-"))
-    try:
-        beside.chmod(0o755)
-        yield beside
-        os.rename(directory, old)
+    with alone(directory) as known:
+        if known:
+            _forget(directory, "new")  # of a run that was killed
+        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
+        old = beside.with_name(beside.name.replace(".new-", ".old-"))
         try:
-            os.rename(beside, directory)
-        except OSError:
-            os.rename(old, directory)
-            raise
-    except OSError as error:
-        raise GitFailed(f"the new clone could not be put in place: {error.strerror}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            beside.chmod(0o755)
+            yield beside
+            os.rename(directory, old)
+            try:
+                os.rename(beside, directory)
+            except OSError:
+                os.rename(old, directory)
+                raise
+            if known:
+                _forget(directory, "old")
+        except OSError as error:
+            raise GitFailed(f"the new clone could not be put in place: {error.strerror}") from None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _forget(directory: Path, kind: str) -> None:
+    for beside in directory.parent.glob(f".{glob.escape(directory.name)}.{kind}-????????"):
+        if not beside.is_symlink():
+            shutil.rmtree(beside, ignore_errors=True)
