@@ -6,6 +6,7 @@ import json
 import os
 import re
 import ssl
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import trustme
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner
+from adapters.runners.git.askpass import Askpass, https_answers
 from adapters.runners.git.directory import alone
 from adapters.testkit.canary import Sampler
 from adapters.testkit.git_peers import Origin, git, https_git
@@ -294,6 +296,18 @@ def test_https_secrets_are_in_no_argv_environment_or_file(
     told = result.output + result.execute_log
     assert any(b"fetch" in text for text in sampler.seen)
     assert secret.encode() not in files + told.encode() + b"".join(logged) + b"".join(sampler.seen)
+
+
+def test_the_helper_answers_from_however_deep_a_directory(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    askpass = Askpass(deep, https_answers("h.example", "ada", "s3cret"))
+    try:
+        asked = ("Password for 'https://ada@h.example': ", "Password for 'https://ada@other.example': ")
+        told = [subprocess.run([str(askpass.program), text], capture_output=True, check=False) for text in asked]
+    finally:
+        askpass.close()
+    assert [(done.stdout, done.returncode) for done in told] == [(b"s3cret\n", 0), (b"", 1)]
 
 
 def test_a_wrong_password_fails_without_a_question(

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 HELPER = """\
-import socket, sys
+import os, socket, sys
+os.chdir({directory!r})
 peer = socket.socket(socket.AF_UNIX)
 peer.settimeout(20)
-peer.connect({address!r})
+peer.connect("ask")
 peer.sendall(sys.argv[1].encode("utf-8", "replace")[:4096] if len(sys.argv) > 1 else b"")
 peer.shutdown(socket.SHUT_WR)
 answer = b""
@@ -51,15 +52,18 @@ class Askpass:
 
     def __init__(self, directory: Path, answers: Answers) -> None:
         self._answers = answers
-        address = directory / "ask"
         self._socket = socket.socket(socket.AF_UNIX)
+        place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._socket.bind(str(address))
+            # An address holds 107 bytes, and a directory for temporary files may be deeper than that.
+            self._socket.bind(f"/proc/self/fd/{place}/ask")
             self._socket.listen(8)
         except OSError:
             self._socket.close()
             raise
-        (directory / "ask.py").write_text(HELPER.format(address=str(address)))
+        finally:
+            os.close(place)
+        (directory / "ask.py").write_text(HELPER.format(directory=str(directory)))
         self.program = directory / "askpass"
         self.program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{directory}/ask.py' \"$@\"\n")
         self.program.chmod(0o700)
