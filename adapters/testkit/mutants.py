@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant("result counts as delivered when sent", "application/delivery.py", "if task is not None and self._is_settled(parcel, task):", "if parcel.sends and (self.settle(parcel.report.task_id, ended=True) or True):", (WORLD, MEMORY)),
     Mutant("result is sent once only", "application/delivery.py", "if now >= parcel.send_at:", "if not parcel.sends:", (WORLD, MEMORY)),
     Mutant("running is not read back", "application/announce.py", "            verdict = self._read_back(run)\n", "            verdict = Announced.CONFIRMED\n", (WORLD, MEMORY)),
-    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (WORLD,)),
+    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (LEASES,)),
     Mutant("lock released at once", "application/run_task.py", "        self._count(\"executed\")\n", "        self._count(\"executed\")\n        self._leases.release(run.task.id)\n", (WORLD, MEMORY)),
     Mutant("lease counted from the answer", "application/leases.py", "lease = Lease(task_id, value, ttl, sent, on_lost)", "lease = Lease(task_id, value, ttl * 3, self._runtime.now(), on_lost)", (WORLD,)),
     Mutant("a lost lease ends nothing", "application/leases.py", "            lease.on_lost()\n", "            pass\n", (WORLD, MEMORY)),
@@ -107,8 +107,8 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def is_red(mutant: Mutant) -> bool | None:
-    """True if a test found the defect; None where the text to change is not there any more."""
+def verdict(mutant: Mutant) -> str:
+    """``red`` if a test failed, ``hung`` if one did not end (found too), ``STALE`` if the text to change is not there."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory) / "tree"
         shutil.copytree(
@@ -119,7 +119,7 @@ def is_red(mutant: Mutant) -> bool | None:
         path = copy / mutant.file
         text = path.read_text()
         if text.count(mutant.old) < 1:
-            return None
+            return "STALE"
         path.write_text(text.replace(mutant.old, mutant.new, 1))
         command = [
             sys.executable,
@@ -137,17 +137,16 @@ def is_red(mutant: Mutant) -> bool | None:
         try:
             done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:
-            return True  # it hangs: that is found too
-        return done.returncode == 1
+            return "hung"
+        return "red" if done.returncode == 1 else "GREEN"
 
 
 def main() -> int:
     wanted = [it for it in MUTANTS if len(sys.argv) < 2 or any(word in it.name for word in sys.argv[1:])]
     green = 0
     with ThreadPoolExecutor(2) as pool:
-        for mutant, red in zip(wanted, pool.map(is_red, wanted), strict=True):
-            word = {True: "red", False: "GREEN", None: "STALE"}[red]
-            green += red is not True
+        for mutant, word in zip(wanted, pool.map(verdict, wanted), strict=True):
+            green += word.isupper()
             print(f"{word:<6} {mutant.name}", flush=True)
     print(f"{len(wanted) - green} of {len(wanted)} defects were found")
     return 1 if green else 0
