@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, cast
 
+import pytest
+
 from adapters.observability.metrics import MemoryMetrics
 from adapters.process.unguarded import NoWarden
 from adapters.testkit.simulation import SimNode, Simulation
 from application.announce import Announced, Announcer
-from application.leases import LeaseKeeper
+from application.leases import OVERRUN, LeaseKeeper
 from application.ports import Identity, Limits, Node, Ports, Report
 from application.runs import Run
 from application.worker import RENEWERS
@@ -91,6 +93,51 @@ def test_a_renewal_that_comes_after_the_end_is_none() -> None:
     """The guardian may have killed the task meanwhile."""
     lost, _ = hold(1, loops=1, frozen=45.0)
     assert lost == [0]
+
+
+class Deaf:
+    """Grants each lock, and never answers a renewal."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str:
+        return "value"
+
+    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+        self._node.sleep(timeout)
+        raise Unavailable("no answer in time")
+
+
+@pytest.mark.parametrize("apart", [34.0, 34.25, 34.5, 34.75])
+def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_long(apart: float) -> None:  # G15
+    """The young lock is being renewed, in vain, by the only loop when the old one ends."""
+    world = Simulation(3)
+    node = world.node("w")
+    keeper = LeaseKeeper(outside(node, None, Deaf(node)), Limits(acquire_ttl=60.0))
+    over, late = node.event(), []
+
+    def claim(task: str) -> None:
+        def lost() -> None:
+            late.append(node.now() - lease.deadline)
+
+        lease = keeper.claim(task, lost)
+        assert lease is not None
+
+    def claims() -> None:
+        claim("old")
+        node.sleep(apart)
+        claim("young")
+        node.sleep(60.0)
+        over.set()
+
+    node.start("claims", claims)
+    node.start("leases", lambda: keeper.run(over.is_set))
+    try:
+        assert world.run(over.is_set, 120.0)
+    finally:
+        world.close()
+    assert (len(late), max(late) < OVERRUN + 0.1) == (2, True), late
 
 
 class Unanswering:
