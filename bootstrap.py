@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adapters.journal.statedir import PauseMark
     from adapters.observability.redact import Redactor
     from adapters.process.cgroups import Cgroups
-    from adapters.process.guardian import GuardianLink
+    from adapters.process.guardian_link import GuardianLink
     from adapters.process.ports import Processes
     from adapters.runners.container import Leftovers, Owner
     from application.ports import Coordination, Limits, Transport
@@ -191,7 +191,7 @@ def run_worker(loaded: Loaded) -> int:
     from adapters.observability.logs import set_up
     from adapters.observability.redact import Redactor
     from adapters.observability.stacks import stacks
-    from adapters.process.guardian import link_from_environment
+    from adapters.process.guardian_link import link_from_environment
     from adapters.process.signals import Wishes
 
     settings = loaded.settings
