@@ -277,12 +277,3 @@ def test_close_ends_what_still_runs(processes: Supervisor) -> None:
     processes.close()
     thread.join(5)
     assert results[0].reason is EndReason.SHUTDOWN
-
-
-def test_a_call_comes_later_unless_it_is_cancelled(processes: Supervisor) -> None:
-    called, never = threading.Event(), threading.Event()
-    cancel = processes.call_later(0.01, never.set)
-    cancel()
-    processes.call_later(0.02, called.set)
-    assert called.wait(5)
-    assert not never.is_set()

@@ -24,6 +24,7 @@ import pytest
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
 from adapters.process import tree
+from adapters.process.ports import Command
 from adapters.process.supervisor import Supervisor
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.command import CommandRunner, ProcessOptions
@@ -36,7 +37,7 @@ from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
 from adapters.wire.endpoints import ApiAddress
 from domain.result import Result
-from domain.runner import Credential, ExecutionContext, Runner
+from domain.runner import CancelToken, Credential, ExecutionContext, Runner
 from domain.status import Status
 
 GRACE = 0.5
@@ -247,7 +248,7 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     with contextlib.ExitStack() as stack:
         processes = Supervisor()
         stack.callback(processes.close)
-        processes.call_later(0, lambda: None)  # its thread is there before the count
+        processes.run(Command(["true"], None, os.environ), CancelToken())  # its thread is there before the count
         yield Silence(tmp_path, processes, stack)
     tempfile.tempdir = None
 
