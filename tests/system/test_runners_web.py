@@ -21,7 +21,8 @@ import trustme
 from adapters.process.supervisor import Supervisor
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.dialling import Forbidden, check_address
-from adapters.runners.http import HttpRunner, safe_url
+from adapters.runners.http import HttpRunner
+from adapters.runners.http.request import safe_url
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
 from adapters.testkit.mail_peer import MailBox
