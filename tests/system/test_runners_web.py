@@ -11,7 +11,7 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,6 @@ def stopped_after(runner: Runner, seconds: float, run: Callable[[], Result]) -> 
     spent = time.monotonic() - began
     timer.join()
     return result, spent
-
-
-@pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    made = Supervisor()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
