@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from adapters.journal.statedir import PauseMark
     from adapters.observability.redact import Redactor
     from adapters.process.cgroups import Cgroups
-    from adapters.process.guardian import GuardianLink
+    from adapters.process.guardian_link import GuardianLink
+    from adapters.process.observers import Observers
     from adapters.process.ports import Processes
+    from adapters.process.signals import Wishes
+    from adapters.process.supervisor import Supervisor
     from adapters.runners.container import Leftovers, Owner
-    from application.ports import Coordination, Limits, Transport
+    from application.ports import Coordination, Identity, Limits, Ports, Transport
     from application.worker import Worker
     from domain.result import Result
     from domain.runner import RunnerRegistry
@@ -190,51 +193,70 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
 
 def run_worker(loaded: Loaded) -> int:
     """Run until a signal says otherwise; returns the exit status."""
-    import logging
+    from adapters.process.guardian_link import link_from_environment
+    from adapters.process.signals import Wishes
 
+    redactor = start_logging(loaded)
+    wishes = Wishes()
+    guardian = link_from_environment()
+    with contextlib.ExitStack() as stack:
+        assembled = assemble(loaded, redactor, guardian, stack)
+        worker = assembled.worker
+        tell_start(loaded, assembled)
+        mark = pause_mark(loaded)
+        obey(mark, worker)
+        worker.start()
+        assembled.leftovers.start()
+        serve(worker, mark, wishes, guardian)
+        clean = worker.shutdown(lambda: wishes.hurry)
+        if worker.loops.failed is not None:
+            return 70
+        return 0 if clean else 1
+
+
+def start_logging(loaded: Loaded) -> Redactor:
+    """Returns what keeps secrets out of every line from here on."""
     from adapters.observability.logs import set_up
     from adapters.observability.redact import Redactor
-    from adapters.observability.stacks import stacks
-    from adapters.process.guardian import link_from_environment
-    from adapters.process.signals import Wishes
 
     settings = loaded.settings
     redactor = Redactor()
     redactor.add(settings.server.auth_token)
     file = loaded.path(settings.log.file) if settings.log.file else None
     set_up(redactor, settings.log.level, settings.log.format, file, (settings.log.max_size, settings.log.max_backups))
+    return redactor
+
+
+def tell_start(loaded: Loaded, assembled: Assembled) -> None:
+    import logging
+
+    settings = loaded.settings
     log = logging.getLogger("worker")
-    wishes = Wishes()
-    guardian = link_from_environment()
-    with contextlib.ExitStack() as stack:
-        assembled = assemble(loaded, redactor, guardian, stack)
-        worker = assembled.worker
-        for problem in assembled.problems:
-            log.warning("%s", problem)
-        where = settings.server.api_url if settings.chosen_transport == "websocket" else settings.schedule.file
-        log.info(
-            "cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir
-        )
-        mark = pause_mark(loaded)
+    for problem in assembled.problems:
+        log.warning("%s", problem)
+    where = settings.server.api_url if settings.chosen_transport == "websocket" else settings.schedule.file
+    log.info("cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir)
+
+
+def serve(worker: Worker, mark: PauseMark, wishes: Wishes, guardian: GuardianLink | None) -> None:
+    """Let the worker work; returns when it is to end: by a signal, a broken loop, or because the guardian is gone."""
+    import logging
+
+    from adapters.observability.stacks import stacks
+
+    log = logging.getLogger("worker")
+    while not wishes.end and not worker.loops.broken.is_set():
+        wishes.wait(0.5)
         obey(mark, worker)
-        worker.start()
-        assembled.leftovers.start()
-        while not wishes.end and not worker.loops.broken.is_set():
-            wishes.wait(0.5)
-            obey(mark, worker)
-            if wishes.stacks:
-                wishes.stacks = False
-                log.warning("asked what each thread does:\n%s", stacks())
-            if hanging := worker.loops.find_hanging():
-                log.critical("these loops hang and the worker starts anew: %s\n%s", ", ".join(hanging), stacks())
-                wishes.hurry = True
-            if guardian is not None and guardian.lost:
-                log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
-                break
-        clean = worker.shutdown(lambda: wishes.hurry)
-        if worker.loops.failed is not None:
-            return 70
-        return 0 if clean else 1
+        if wishes.stacks:
+            wishes.stacks = False
+            log.warning("asked what each thread does:\n%s", stacks())
+        if hanging := worker.loops.find_hanging():
+            log.critical("these loops hang and the worker starts anew: %s\n%s", ", ".join(hanging), stacks())
+            wishes.hurry = True
+        if guardian is not None and guardian.lost:
+            log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
+            break
 
 
 def obey(mark: PauseMark, worker: Worker) -> None:
@@ -258,27 +280,52 @@ def assemble(
     loaded: Loaded, redactor: Redactor, guardian: GuardianLink | None, stack: contextlib.ExitStack
 ) -> Assembled:
     """Build the whole graph. What has to be closed is closed by ``stack``, the last one first."""
-    from adapters.config.identity import default_name, private_directory, worker_id
-    from adapters.config.load import token_provider
-    from adapters.journal.spool import FileSpool
-    from adapters.journal.sqlite import SqliteJournal
+    from adapters.config.identity import private_directory, worker_id
     from adapters.journal.statedir import StateLock
     from adapters.observability.redact import RedactedCredentials
     from adapters.process.environment import child_environment
+    from adapters.process.observers import Observers
     from adapters.process.private import prefix_of
-    from adapters.process.remains import ProcessRemains, owner_of
-    from adapters.process.supervisor import Supervisor
-    from adapters.process.unguarded import NoWarden
+    from adapters.process.remains import owner_of
     from adapters.runners.container import Leftovers, Owner
     from application.execution import Contexts, Execution
-    from application.ports import Identity, Node, Ports
+    from application.ports import Node
     from application.worker import Worker
 
     settings = loaded.settings
     state_dir = private_directory(loaded.path(settings.state_dir))
     stack.callback(StateLock(state_dir).release)
     identity_id = worker_id(state_dir, settings.worker.id)
-    name = settings.worker.name or default_name(identity_id)
+    token = make_token(loaded, redactor)
+
+    def secrets() -> tuple[str, ...]:
+        return (token(),)
+
+    ports = make_ports(loaded, token, redactor, state_dir, guardian, stack)
+    processes = make_supervisor(loaded, state_dir, Observers(ports.journal, guardian))
+    stack.callback(processes.close)
+    owner = Owner(identity_id, state_dir / "engines")
+    temporary = prefix_of(owner_of(state_dir))
+    registry, problems = make_registry(loaded, processes, secrets, owner, temporary)
+    identity = make_identity(loaded, identity_id, registry, problems)
+    credentials = RedactedCredentials(ports.coordination, redactor)
+    inherited = functools.partial(child_environment, os.environ, {})
+    leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited(secrets()), temporary=temporary)
+    stack.callback(leftovers.close)
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, ports.coordination, redactor.add)
+    limits = make_limits(loaded)
+    if guardian is not None:
+        guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)
+        stack.callback(guardian.close)
+    runs = Execution(ports.runtime, registry, contexts, settings.execution.default_timeout)
+    worker = Worker(ports, Node(identity, limits), runs, redactor.text)
+    return Assembled(worker, problems, state_dir, leftovers)
+
+
+def make_token(loaded: Loaded, redactor: Redactor) -> Callable[[], str]:
+    """The API key as it is at the moment; the redactor knows each before anybody else does."""
+    from adapters.config.load import token_provider
+
     token = token_provider(loaded)
 
     def redacted_token() -> str:
@@ -286,50 +333,62 @@ def assemble(
         redactor.add(value)
         return value
 
+    return redacted_token
+
+
+def make_ports(
+    loaded: Loaded,
+    token: Callable[[], str],
+    redactor: Redactor,
+    state_dir: Path,
+    guardian: GuardianLink | None,
+    stack: contextlib.ExitStack,
+) -> Ports:
+    from adapters.journal.spool import FileSpool
+    from adapters.journal.sqlite import SqliteJournal
+    from adapters.process.remains import ProcessRemains, owner_of
+    from adapters.process.unguarded import NoWarden
+    from application.ports import Ports
+
     journal = SqliteJournal(state_dir / "journal.sqlite")
     stack.callback(journal.close)
-    execution = settings.execution
+    execution = loaded.settings.execution
     spool = FileSpool(state_dir / "logs", execution.log_limit, execution.log_quota, redactor.stream)
     stack.callback(spool.close)
-    outside = make_container(loaded, redacted_token, state_dir)
+    outside = make_container(loaded, token, state_dir)
     stack.callback(outside.close)
-    runtime, metrics = outside.runtime, outside.metrics
-    observer = Observers(journal, guardian)
-    groups = make_cgroups(execution.cgroup, owner_of(state_dir))
-    processes = Supervisor(observer, owner_of(state_dir), groups)
-    stack.callback(processes.close)
-    owner = Owner(identity_id, state_dir / "engines")
-    temporary = prefix_of(owner_of(state_dir))
-    registry, problems = make_registry(loaded, processes, lambda: (redacted_token(),), owner, temporary)
-    known = set(registry.list())
-    tasks = tuple(category for category in settings.worker.tasks if category in known)
-    if missing := [category for category in settings.worker.tasks if category not in known]:
-        problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
-    identity = Identity(identity_id, name, settings.worker.description, settings.worker.working_dir, tasks)
-    credentials = RedactedCredentials(outside.coordination, redactor)
-    inherited = functools.partial(child_environment, os.environ, {})
-    leftovers = Leftovers(
-        owner, credentials, processes.run, lambda: inherited((redacted_token(),)), temporary=temporary
-    )
-    stack.callback(leftovers.close)
-    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, outside.coordination, redactor.add)
-    limits = make_limits(loaded)
-    if guardian is not None:
-        guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)
-        stack.callback(guardian.close)
-    ports = Ports(
-        runtime,
+    return Ports(
+        outside.runtime,
         outside.transport,
         outside.coordination,
         journal,
         spool,
-        metrics,
+        outside.metrics,
         ProcessRemains(owner_of(state_dir)),
         guardian or NoWarden(),
     )
-    runs = Execution(runtime, registry, contexts, execution.default_timeout)
-    worker = Worker(ports, Node(identity, limits), runs, redactor.text)
-    return Assembled(worker, problems, state_dir, leftovers)
+
+
+def make_identity(loaded: Loaded, identity_id: str, registry: RunnerRegistry, problems: list[str]) -> Identity:
+    """Who this worker is and what it takes; a category without a runner is left out and told in ``problems``."""
+    from adapters.config.identity import default_name
+    from application.ports import Identity
+
+    asked = loaded.settings.worker
+    known = set(registry.list())
+    tasks = tuple(category for category in asked.tasks if category in known)
+    if missing := [category for category in asked.tasks if category not in known]:
+        problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
+    name = asked.name or default_name(identity_id)
+    return Identity(identity_id, name, asked.description, asked.working_dir, tasks)
+
+
+def make_supervisor(loaded: Loaded, state_dir: Path, observer: Observers) -> Supervisor:
+    from adapters.process.remains import owner_of
+    from adapters.process.supervisor import Supervisor
+
+    owner = owner_of(state_dir)
+    return Supervisor(observer, owner, make_cgroups(loaded.settings.execution.cgroup, owner))
 
 
 def make_cgroups(setting: str, owner: str) -> Cgroups | None:
@@ -346,29 +405,6 @@ def make_cgroups(setting: str, owner: str) -> Cgroups | None:
     groups = Cgroups(parent, owner)
     groups.sweep()
     return groups
-
-
-class Observers:
-    """Tells the journal and the guardian of each task's process."""
-
-    def __init__(self, journal: Any, guardian: GuardianLink | None) -> None:
-        from adapters.process.remains import boot_id
-
-        self._journal = journal
-        self._guardian = guardian
-        self._boot_id = boot_id()
-
-    def started(self, task_id: str, pid: int, start: int) -> None:
-        from domain.errors import JournalError
-
-        if self._guardian is not None:
-            self._guardian.started(task_id, pid, start)
-        with contextlib.suppress(JournalError):  # known to the guardian all the same
-            self._journal.running(task_id, pid, start, self._boot_id)
-
-    def ended(self, task_id: str) -> None:
-        if self._guardian is not None:
-            self._guardian.gone(task_id)
 
 
 def make_limits(loaded: Loaded) -> Limits:

@@ -65,10 +65,6 @@ class Delivery:
         with self._guard:
             return len(self._parcels)
 
-    def has(self, task_id: str) -> bool:
-        with self._guard:
-            return task_id in self._parcels
-
     def wake(self) -> None:
         """The link is back: look at everything now."""
         with self._guard:

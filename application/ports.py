@@ -275,10 +275,9 @@ class LogSpool(Protocol):
 
 
 class Metrics(Protocol):
-    """Counters and gauges by name. Any thread, never raises, never blocks."""
+    """Counters by name. Any thread, never raises, never blocks."""
 
     def count(self, name: str, amount: int = 1) -> None: ...
-    def gauge(self, name: str, value: float) -> None: ...
     def snapshot(self) -> Mapping[str, float]: ...
 
 

@@ -94,7 +94,6 @@ class RunTask:
 
     def _claim(self, run: Run) -> bool:
         def lost() -> None:
-            run.lease_lost = True
             run.token.cancel(CancelRequest(EndReason.LEASE_LOST, Urgency.NOW, "the task's lock was lost"))
 
         try:

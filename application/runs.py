@@ -30,7 +30,6 @@ class Run:
     task: Task
     token: CancelToken = field(default_factory=CancelToken)
     phase: Phase = Phase.CLAIMING
-    lease_lost: bool = False
 
     @property
     def label(self) -> dict[str, str]:
@@ -88,10 +87,6 @@ class RunTable:
         """Runs that occupy a slot: claimed or running, not merely waiting for delivery."""
         with self._lock:
             return [run for run in self._runs.values() if run.phase is not Phase.DELIVERING]
-
-    def undelivered(self) -> int:
-        with self._lock:
-            return len(self._runs) - self._active()
 
     def close(self, why: str) -> None:
         """Admit nothing more until ``reopen``."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from domain.status import Status
 
@@ -33,7 +32,6 @@ class Metadata:
     worker_select: tuple[str, ...] | None = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
-    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,9 @@ class Task:
     cronjob: str | None = None
     metadata: Metadata = field(default_factory=Metadata)
     timeout_at: datetime | None = None
-    time_plan: datetime | None = None
     ended: bool = False  # the server has set time_end: no later update counts
     worker_id: str = ""
-    worker_name: str = ""
     output: str = ""
-    max_retry: int = 0
-    retry_count: int = 0
     workflow_exec_id: str | None = None
 
     def is_for(self, worker_id: str, worker_name: str) -> bool:

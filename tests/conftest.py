@@ -11,6 +11,9 @@ import pytest
 from hypothesis import Phase, settings
 
 from adapters.process import tree
+from adapters.process.supervisor import Supervisor
+from adapters.testkit.workers import memory_server
+from adapters.transports.memory.network import MemoryServer
 
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
 settings.register_profile("no-shrinking", phases=[Phase.explicit, Phase.generate])
@@ -39,3 +42,18 @@ def nothing_is_left_behind() -> Iterator[None]:
             return
         time.sleep(0.02)
     pytest.fail(f"left behind: threads {[it.name for it in left]}, processes {[pid for pid, _ in strays]}")
+
+
+@pytest.fixture
+def processes() -> Iterator[Supervisor]:
+    made = Supervisor()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server() -> Iterator[MemoryServer]:
+    """The model of the server, in memory; a file that tests against another one has a fixture of this name."""
+    made = memory_server()
+    yield made
+    made.close()

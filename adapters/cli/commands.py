@@ -109,7 +109,13 @@ def build(program: Program) -> click.Group:
         for problem in problems:
             click.echo(problem, err=True)
 
-    @cli.command(epilog=shown("pause"))
+    for command in (*_pausing_commands(program), _config_group(program), _completion_command(cli)):
+        cli.add_command(command)
+    return cli
+
+
+def _pausing_commands(program: Program) -> tuple[click.Command, click.Command]:
+    @click.command(epilog=examples(program.name, "pause"))
     @click.option("--reason", default="paused by an operator", metavar="TEXT", help="what its log is to say")
     @click.pass_obj
     def pause(load: Callable[[], Any], reason: str) -> None:
@@ -117,17 +123,21 @@ def build(program: Program) -> click.Group:
         program.pause(load(), reason)
         click.echo("paused: no new tasks are taken until `resume`")
 
-    @cli.command(epilog=shown("resume"))
+    @click.command(epilog=examples(program.name, "resume"))
     @click.pass_obj
     def resume(load: Callable[[], Any]) -> None:
         """Let a paused worker take tasks again."""
         click.echo("new tasks are taken again" if program.resume(load()) else "it was not paused")
 
-    @cli.group()
+    return pause, resume
+
+
+def _config_group(program: Program) -> click.Group:
+    @click.group()
     def config() -> None:
         """Show or check the settings."""
 
-    @config.command(epilog=shown("config show"))
+    @config.command(epilog=examples(program.name, "config show"))
     @click.option("--json", "as_json", is_flag=True, help="as JSON")
     @click.pass_obj
     def show(load: Callable[[], Shown], as_json: bool) -> None:
@@ -141,14 +151,13 @@ def build(program: Program) -> click.Group:
         for key, value, source in rows:
             click.echo(f"{key:<{width}}  {value:<40}  {source}")
 
-    @config.command(epilog=shown("config check"))
+    @config.command(epilog=examples(program.name, "config check"))
     @click.pass_obj
     def check(load: Callable[[], Any]) -> None:
         """Say whether the settings are right, and the schedule if it is used; exit status 78 if not."""
         click.echo(program.check(load()))
 
-    cli.add_command(_completion_command(cli))
-    return cli
+    return config
 
 
 def _completion_command(cli: click.Group) -> click.Command:

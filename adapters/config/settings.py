@@ -131,8 +131,9 @@ class Runners(Section):
             "/tmp",  # noqa: S108 - tasks rely on it
             "/var/www/uploads",
             "/opt/app",
+            "/home/*/app",
         ],
-        description="below which file tasks may work",
+        description="below which file tasks may work; * stands for one name",
     )
 
 

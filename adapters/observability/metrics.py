@@ -1,4 +1,4 @@
-"""Counters and gauges in memory."""
+"""Counters in memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ class MemoryMetrics:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._gauges: dict[str, float] = {}
 
     def count(self, name: str, amount: int = 1) -> None:
         with self._guard:
             self._counts[name] += amount
 
-    def gauge(self, name: str, value: float) -> None:
-        with self._guard:
-            self._gauges[name] = value
-
     def snapshot(self) -> Mapping[str, float]:
         with self._guard:
-            return {**self._counts, **self._gauges}
+            return dict(self._counts)

@@ -23,11 +23,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
-MARK = b"CRONJOB_WORKER_RUN="
+from adapters.process.killing import children_of, descendants, kill, kill_tree, mark_of, stat_of
+
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
@@ -36,7 +36,6 @@ ASLEEP = 10.0  # seconds between two looks after which this process must have be
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 
 
 def become_subreaper() -> None:
@@ -299,120 +298,3 @@ def describe(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
-
-
-def children_of(pid: int) -> list[int]:
-    """The children of all threads of a process; empty if it is gone."""
-    found: list[int] = []
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return found
-    for thread in threads:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
-            found += [int(word) for word in file.read().split()]
-    return found
-
-
-class Stat(NamedTuple):
-    """``start`` (clock ticks since boot) tells a process from a later one with the same pid."""
-
-    pid: int
-    state: str
-    start: int
-
-    @property
-    def dead(self) -> bool:
-        return self.state in "ZX"
-
-
-def stat_of(pid: int) -> Stat | None:
-    """None if the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return Stat(pid, fields[0].decode(), int(fields[19]))
-
-
-def descendants(pid: int) -> list[Stat]:
-    """All processes below ``pid``, the deepest first."""
-    found: list[Stat] = []
-    for child in children_of(pid):
-        found += descendants(child)
-        if (stat := stat_of(child)) is not None:
-            found.append(stat)
-    return found
-
-
-def kill_tree(pid: int, start: int) -> None:
-    """KILL a process and everything below it, if it still is the one that was started at ``start``."""
-    found = stat_of(pid)
-    if found is not None and found.start == start:
-        kill([*descendants(pid), found])
-
-
-def kill(processes: Sequence[Stat]) -> None:
-    """KILL exactly these, and never one that has got the pid of one of them meanwhile (G32)."""
-    for known in processes:
-        with contextlib.suppress(OSError):
-            descriptor = os.pidfd_open(known.pid)
-            try:
-                now = stat_of(known.pid)
-                if now is not None and now.start == known.start:
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            finally:
-                os.close(descriptor)
-
-
-def mark_of(pid: int) -> bytes:
-    """What every process of a run has in its environment; empty where it has hidden it."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return next((word for word in file.read().split(b"\0") if word.startswith(MARK)), b"")
-    except OSError:
-        return b""
-
-
-class GuardianLink:
-    """The worker's side. Any thread; a guardian that is gone is told by ``lost``."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-        self._socket.set_inheritable(False)
-        self.lost = False
-
-    def hello(self, shutdown: float) -> None:
-        self._send({"hello": {"shutdown": shutdown}})
-
-    def beat(self) -> None:
-        self._send({"beat": 1})
-
-    def started(self, task_id: str, pid: int, start: int) -> None:
-        self._send({"start": [task_id, pid, start]})
-
-    def gone(self, task_id: str) -> None:
-        """The task's process is dead and reaped."""
-        self._send({"gone": task_id})
-
-    def ended(self, task_id: str) -> None:
-        self._send({"end": task_id})
-
-    def lease(self, task_id: str, deadline: float) -> None:
-        self._send({"lease": [task_id, deadline]})
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _send(self, message: dict[str, object]) -> None:
-        try:
-            self._socket.send(json.dumps(message).encode())
-        except OSError:
-            self.lost = True
-
-
-def link_from_environment() -> GuardianLink | None:
-    """The link to the guardian that started this process; the variable is taken away from the tasks' environment."""
-    text = os.environ.pop(FD_VARIABLE, "")
-    return GuardianLink(int(text)) if text.isdigit() else None

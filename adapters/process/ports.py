@@ -64,9 +64,5 @@ class Processes(Protocol):
         that merely holds an output pipe open delays nothing. Many threads may call at once.
         """
 
-    def call_later(self, delay: float, function: Callable[[], None]) -> Callable[[], None]:
-        """Call ``function`` (short, never raising) on the supervisor's thread after ``delay`` seconds; returns the way
-        to cancel that."""
-
     def close(self) -> None:
         """Kill what still runs, join the thread; idempotent. Blocks for seconds where something cannot be killed."""

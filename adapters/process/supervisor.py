@@ -121,17 +121,6 @@ class Supervisor:
                 with self._guard:
                     del self._starting[number]
 
-    def call_later(self, delay: float, function: Callable[[], None]) -> Callable[[], None]:
-        self._begin()
-        cancelled = threading.Event()
-
-        def unless_cancelled() -> None:
-            if not cancelled.is_set():
-                function()
-
-        self._post(lambda: self.at(delay, unless_cancelled))
-        return cancelled.set
-
     def close(self) -> None:
         with self._guard:
             thread, children = self._thread, list(self._children.values())

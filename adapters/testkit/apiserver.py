@@ -9,6 +9,7 @@ import contextlib
 import json
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -278,6 +279,7 @@ def main() -> None:
             for number, command in enumerate(("echo hello", "sleep 5; echo slept", "echo oops >&2; exit 3"), 1):
                 server.add_task(name=f"demo-{number}", command=command, timeout=60)
         print(f"{server.url}{PREFIX}", flush=True)
+        print(f"join it: API_SERVER_URL={server.url}{PREFIX} API_AUTH_TOKEN={given.token} make run", file=sys.stderr)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

@@ -71,7 +71,19 @@ def judge_task(task: str, records: list[Record]) -> list[str]:
             found.append(f"G3 {name} was patched after its end")
         elif record.kind == "update" and not record.detail["refused"]:
             found += judge_update(name, record)
-    return found + judge_repeats(name, records) + judge_releases(name, records)
+    return found + judge_truth(name, records) + judge_repeats(name, records) + judge_releases(name, records)
+
+
+def judge_truth(name: str, records: list[Record]) -> list[str]:
+    """An end that was decided and kept is the one that arrives, unless the task was ended at the server (G1, G5)."""
+    decided = []
+    for record in records:
+        if record.kind == "decided":
+            decided.append(record.detail["status"])
+        elif record.kind == "terminal":
+            wrong = bool(decided) and record.detail["status"] not in decided
+            return [f"G1 {name} was decided {decided[0]}, and {record.detail['status']} arrived"] if wrong else []
+    return []
 
 
 def judge_repeats(name: str, records: list[Record]) -> list[str]:

@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant("result counts as delivered when sent", "application/delivery.py", "if task is not None and self._is_settled(parcel, task):", "if parcel.sends and (self.settle(parcel.report.task_id, ended=True) or True):", (WORLD, MEMORY)),
     Mutant("result is sent once only", "application/delivery.py", "if now >= parcel.send_at:", "if not parcel.sends:", (WORLD, MEMORY)),
     Mutant("running is not read back", "application/announce.py", "            verdict = self._read_back(run)\n", "            verdict = Announced.CONFIRMED\n", (WORLD, MEMORY)),
-    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (WORLD,)),
+    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (LEASES,)),
     Mutant("lock released at once", "application/run_task.py", "        self._count(\"executed\")\n", "        self._count(\"executed\")\n        self._leases.release(run.task.id)\n", (WORLD, MEMORY)),
     Mutant("lease counted from the answer", "application/leases.py", "lease = Lease(task_id, value, ttl, sent, on_lost)", "lease = Lease(task_id, value, ttl * 3, self._runtime.now(), on_lost)", (WORLD,)),
     Mutant("a lost lease ends nothing", "application/leases.py", "            lease.on_lost()\n", "            pass\n", (WORLD, MEMORY)),
@@ -82,7 +82,7 @@ MUTANTS = [
     Mutant("a failed sync is trusted", "adapters/journal/sqlite.py", "                self._distrust()\n", "                pass\n", ("tests/contract/test_journal.py", JOURNAL)),
     Mutant("a failed write changes memory", "adapters/journal/sqlite.py", "        if error is None:\n            merged", "        if True:\n            merged", (JOURNAL,)),
     Mutant("a renewal may outlive its lease", "application/leases.py", "(lease.deadline - now) / 2, max(", "max(", (LEASE,)),
-    Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASE,)),
+    Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASES,)),
     Mutant("a late renewal counts", "application/leases.py", "        elif self._runtime.now() >= lease.deadline:\n", "        elif False:\n", (LEASES,)),
     Mutant("not owned is one failure more", "application/leases.py", "        if not renewed:\n            self._lose(lease, \"the server says it is not ours\")\n", "        if not renewed:\n            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
     Mutant("a quiet log is unsure again", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (LOGS,)),
@@ -91,14 +91,14 @@ MUTANTS = [
     Mutant("the guardian's kill is the task's own end", "application/finish.py", "if not killed or self._leases.holds(run.task.id):", "if True:", ("tests/system/test_suspend.py",)),
     Mutant("an end that nobody looked at is overruled", "adapters/process/child.py", "            self.exited()  #", "            pass  #", (LADDER,)),
     Mutant("the last cause wins", "adapters/process/child.py", "if self._ended is None and self._decided is None:", "if self._ended is None:", (LADDER,)),
-    Mutant("a stop after a kill asks politely", "adapters/process/child.py", "        if self._urgency is not None and request.urgency <= self._urgency:\n            return\n", "", (LADDER,)),
+    Mutant("a time-out after a kill asks politely", "adapters/process/child.py", "        if self._urgency is not None and request.urgency <= self._urgency:\n            return\n", "", (LADDER,)),
     Mutant("a lost connection ends the link", "application/link.py", "            self._receive(closing, handle)\n", "            self._receive(closing, handle)\n            if not self.up.is_set():\n                return\n", (LINK,)),
     Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (LINK,)),
     Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
     Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", (PROCESSES,)),
     Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
-    Mutant("the guardian kills by number", "adapters/process/guardian.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
-    Mutant("the guardian does not look again", "adapters/process/guardian.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
+    Mutant("the guardian kills by number", "adapters/process/killing.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
+    Mutant("the guardian does not look again", "adapters/process/killing.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
     Mutant("tasks inherit ignored signals", "adapters/process/guardian.py", "        start_clean()\n", "", ("tests/system/test_worker_on_websocket.py",)),
     Mutant("SQLite checkpoints behind a commit", "adapters/journal/sqlite.py", "wal_autocheckpoint=0", "wal_autocheckpoint=4", ("tests/system/test_crashpoints.py",)),
     Mutant("a half replaced journal is not finished", "adapters/journal/swap.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
@@ -107,8 +107,8 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def is_red(mutant: Mutant) -> bool | None:
-    """True if a test found the defect; None where the text to change is not there any more."""
+def verdict(mutant: Mutant) -> str:
+    """``red`` if a test failed, ``hung`` if one did not end (found too), ``STALE`` if the text to change is not there."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory) / "tree"
         shutil.copytree(
@@ -119,7 +119,7 @@ def is_red(mutant: Mutant) -> bool | None:
         path = copy / mutant.file
         text = path.read_text()
         if text.count(mutant.old) < 1:
-            return None
+            return "STALE"
         path.write_text(text.replace(mutant.old, mutant.new, 1))
         command = [
             sys.executable,
@@ -137,17 +137,16 @@ def is_red(mutant: Mutant) -> bool | None:
         try:
             done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:
-            return True  # it hangs: that is found too
-        return done.returncode == 1
+            return "hung"
+        return "red" if done.returncode == 1 else "GREEN"
 
 
 def main() -> int:
     wanted = [it for it in MUTANTS if len(sys.argv) < 2 or any(word in it.name for word in sys.argv[1:])]
     green = 0
     with ThreadPoolExecutor(2) as pool:
-        for mutant, red in zip(wanted, pool.map(is_red, wanted), strict=True):
-            word = {True: "red", False: "GREEN", None: "STALE"}[red]
-            green += red is not True
+        for mutant, word in zip(wanted, pool.map(verdict, wanted), strict=True):
+            green += word.isupper()
             print(f"{word:<6} {mutant.name}", flush=True)
     print(f"{len(wanted) - green} of {len(wanted)} defects were found")
     return 1 if green else 0

@@ -19,7 +19,6 @@ PACKAGES = {
     "mariadb": "mariadb-server",
     "postgresql": "postgresql",
     "redis": "redis-server",
-    "sshd": "openssh-server",
 }
 PASSWORD = "peer secret '%\\"  # awkward on purpose
 PROGRAMS = "/usr/sbin:/usr/local/sbin:/usr/lib/postgresql/17/bin:/usr/lib/postgresql/15/bin"
@@ -155,24 +154,3 @@ def mariadb_peer() -> Iterator[Peer]:
         words += ["--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={first}", f"--pid-file={folder}/p"]
         with _running(_as(user, words), port, folder, lambda: True):
             yield Peer("127.0.0.1", port, "worker", PASSWORD, folder)
-
-
-@contextmanager
-def sshd_peer() -> Iterator[Peer]:
-    """Folder holds ``user_key`` and ``known_hosts``; the user is the one that runs the tests."""
-    server, keygen, sftp = program("sshd", "sshd"), program("ssh-keygen", "sshd"), "internal-sftp"
-    port, user = free_port(), pwd.getpwuid(os.geteuid()).pw_name
-    Path("/run/sshd").mkdir(exist_ok=True) if os.geteuid() == 0 else None
-    with _folder(user) as folder:
-        for name in ("host_key", "user_key"):
-            subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-        host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-        (folder / "sshd_config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-            f"PermitRootLogin yes\nSubsystem sftp {sftp}\n"
-        )
-        with _running([server, "-D", "-e", "-f", str(folder / "sshd_config")], port, folder, lambda: True):
-            yield Peer("127.0.0.1", port, user, "", folder)

@@ -7,8 +7,6 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-MIB = 1 << 20
-
 
 def prefix(directory: Path, mebibytes: int) -> list[str]:
     """What to put before a command to give it a tmpfs of that size on ``directory``, gone with its last process."""

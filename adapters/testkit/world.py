@@ -21,7 +21,7 @@ from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, LOST, REFUSE, Fault
 from adapters.transports.memory.network import MemoryNetwork
 from adapters.transports.memory.server import ServerModel
-from application.ports import Identity, Limits
+from application.ports import Identity, Limits, Report
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry, Urgency
 from domain.status import Status
@@ -60,6 +60,19 @@ class Life:
 
     def ended(self, task_id: str) -> None:
         self.leases.pop(task_id, None)
+
+
+class ToldJournal(MemoryJournal):
+    """Tells the history which end was decided and kept, so that a judge sees when another one arrives."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def finish(self, task_id: str, report: Report, finished_at: float) -> None:
+        super().finish(task_id, report, finished_at)
+        if report.status is not None and report.status.is_final:
+            self._note(task_id, report.status.value)
 
 
 class SimRunner:
@@ -123,7 +136,7 @@ class World:
             Identity(str(uuid.UUID(int=self.random.getrandbits(128), version=4)), f"w{number}", tasks=("fake",))
             for number in range(workers)
         ]
-        self._states = [(MemoryJournal(), MemorySpool()) for _ in range(workers)]
+        self._states = [(self._journal(identity.id), MemorySpool()) for identity in self._identities]
         self._crowd = self.random.choice((1, 1, 16))
         self._tasks = max(tasks, self._crowd)
         self.calm = False
@@ -167,6 +180,9 @@ class World:
         if process.alive:
             process.alive = False
             self.model.note("process end", process.task)
+
+    def _journal(self, worker: str) -> MemoryJournal:
+        return ToldJournal(lambda task, status: self.model.note("decided", task, worker, status=status))
 
     def _be_born(self, number: int) -> Life:
         node = self.sim.node(f"w{number}", rate=self.random.uniform(0.97, 1.03))

@@ -81,13 +81,9 @@ def decode_task(document: object) -> Task:
         cronjob=read.text("cronjob") or None,
         metadata=decode_metadata(document.get("metadata")),
         timeout_at=read.time("timeout_at"),
-        time_plan=read.time("time_plan"),
         ended=read.time("time_end") is not None,
         worker_id=read.text("worker_id"),
-        worker_name=read.text("worker_name"),
         output=read.text("output"),
-        max_retry=read.number("max_retry"),
-        retry_count=read.number("retry_count"),
         workflow_exec_id=read.text("workflow_exec_id") or None,
     )
 
@@ -105,11 +101,11 @@ def decode_metadata(value: object) -> Metadata:
     if environment is not None and not _is_environment(environment):
         problems.append("metadata.environment is not an object of strings")
     if select is not None and not (isinstance(select, list) and all(isinstance(item, str) for item in select)):
-        return Metadata(worker_select=None, problem="metadata.worker_select is not a list of strings", raw=dict(value))
+        return Metadata(worker_select=None, problem="metadata.worker_select is not a list of strings")
     chosen = tuple(select or ())
     if problems:
-        return Metadata(worker_select=chosen, problem="; ".join(problems), raw=dict(value))
-    return Metadata(working_dir or "", chosen, dict(environment or {}), raw=dict(value))
+        return Metadata(worker_select=chosen, problem="; ".join(problems))
+    return Metadata(working_dir or "", chosen, dict(environment or {}))
 
 
 def _is_environment(value: object) -> bool:

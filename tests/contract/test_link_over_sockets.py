@@ -28,7 +28,6 @@ TASK_ID = "269e926b-ffce-4ce9-aa68-71df36d15a7e"
 
 class NoMetrics:
     def count(self, name: str, amount: int = 1) -> None: ...
-    def gauge(self, name: str, value: float) -> None: ...
     def snapshot(self) -> dict[str, float]:
         return {}
 

@@ -317,3 +317,15 @@ def test_a_run_has_one_end_and_its_first_cause_whatever_comes_together(examples:
     run_state_machine_as_test(
         LadderMachine, settings=settings(max_examples=examples, stateful_step_count=15, deadline=None)
     )
+
+
+def test_a_time_out_after_a_kill_asks_nobody_politely() -> None:  # G25
+    machine = LadderMachine()
+    machine.start("unkillable")
+    try:
+        machine.request(REQUESTS[1])
+        machine.run(ROUND)
+        machine.time_out()
+        machine.what_holds()
+    finally:
+        machine.teardown()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.runners.approval import ApprovalRunner
-from adapters.testkit.workers import WorkerKit, memory_server
+from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, REFUSE, Fault
 from adapters.transports.memory.network import MemoryServer
 from application.ports import Identity, Limits
@@ -18,13 +18,6 @@ from domain.runner import RunnerRegistry
 
 ARGS = json.dumps({"title": "Release?", "user_ids": ["u-1"]})
 Start = Callable[[], WorkerKit]
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    made = memory_server()
-    yield made
-    made.close()
 
 
 @pytest.fixture

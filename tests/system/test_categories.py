@@ -11,7 +11,7 @@ import pytest
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
-from adapters.testkit.workers import WorkerKit, memory_server
+from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import REFUSE, Fault
 from adapters.transports.memory.network import MemoryServer
 from application import categories
@@ -20,13 +20,6 @@ from domain.runner import RunnerRegistry
 
 WORKER = "6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12"
 Start = Callable[..., WorkerKit]
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    made = memory_server()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -185,7 +185,8 @@ def trusted_after_failure(trace: Sequence[str]) -> str:
 def test_no_acknowledgement_is_given_on_a_file_whose_sync_failed(tmp_path: Path) -> None:  # G8
     lab = Lab(tmp_path, (*SYNCS, "rename"))
     points = [point for point in lab.points if point.call in SYNCS]
-    assert [wrong for point in few(points, 4) if (wrong := survives_a_failed_sync(lab, point))] == []
+    tried = [*points[:6], *few(points[6:], 4)]  # the first ones meet a checkpoint that hides behind a commit
+    assert [wrong for point in tried if (wrong := survives_a_failed_sync(lab, point))] == []
 
 
 @pytest.mark.torture("G8 a file whose sync failed is never trusted again")

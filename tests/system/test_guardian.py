@@ -30,8 +30,8 @@ sys.exit(guardian.Guardian([sys.executable, "-c", sys.argv[1], *sys.argv[2:]]).r
 WORKER = """
 import os, subprocess, sys, time
 sys.path.insert(0, {root!r})
-from adapters.process import guardian
-link = guardian.link_from_environment()
+from adapters.process import guardian, guardian_link, killing
+link = guardian_link.link_from_environment()
 guardian.become_subreaper()
 notes, mark, deed = sys.argv[1:4]
 with open(notes, "a") as file:
@@ -43,7 +43,7 @@ if lives == 1 or deed.startswith("always"):
     child = subprocess.Popen(["bash", "-c", tree], process_group=0)
     while subprocess.run(["pgrep", "-cf", "^sleep 1000." + mark], capture_output=True, text=True).stdout.strip() != "3":
         time.sleep(0.01)
-    link.started("t1", child.pid, guardian.stat_of(child.pid).start)
+    link.started("t1", child.pid, killing.stat_of(child.pid).start)
     with open(notes, "a") as file:
         file.write("tree\\n")
     {deed}

@@ -189,7 +189,7 @@ def test_five_thousand_orphans_leave_no_zombies(program: Jailed) -> None:  # G24
 REUSE = """
 import os, signal, subprocess, sys, threading, time
 sys.path.insert(0, sys.argv[1])
-from adapters.process import guardian, remains, tree
+from adapters.process import guardian, killing, remains, tree
 from adapters.testkit import jail
 from application.ports import Entry
 
@@ -242,7 +242,7 @@ def amid(module, name, kill, calls=1):
 
 kills = {
     "supervisor": lambda proc: tree.send(proc, signal.SIGKILL),
-    "guardian": lambda proc: guardian.kill_tree(proc.pid, proc.start),
+    "guardian": lambda proc: killing.kill_tree(proc.pid, proc.start),
     "recovery": lambda proc: remains.ProcessRemains("").end(
         Entry("t", "running", pid=proc.pid, pid_start=proc.start, boot_id=remains.boot_id())),
 }
@@ -250,8 +250,8 @@ for _ in range(int(sys.argv[2])):
     for name, kill in kills.items():
         print("before", name, before(kill))
     print("amid supervisor", amid(tree, "look", kills["supervisor"]))
-    print("amid guardian", amid(guardian, "descendants", kills["guardian"]))
-    print("late amid guardian", amid(guardian, "stat_of", kills["guardian"], 2))
+    print("amid guardian", amid(killing, "descendants", kills["guardian"]))
+    print("late amid guardian", amid(killing, "stat_of", kills["guardian"], 2))
     print("amid recovery", amid(tree, "below", kills["recovery"]))
 """
 

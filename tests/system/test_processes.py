@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,36 +17,13 @@ from pytest_mock import MockerFixture
 from adapters.process.ports import Command, Exit
 from adapters.process.supervisor import Supervisor
 from adapters.testkit import trees
+from adapters.testkit.livelog import Log
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
 
 STOP = CancelRequest(EndReason.STOPPED)
 KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)
 LEASE_LOST = CancelRequest(EndReason.LEASE_LOST, Urgency.NOW)
-
-
-@pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    made = Supervisor()
-    yield made
-    made.close()
-
-
-class Log:
-    """Collects live output and lets a test wait for a part of it."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self._changed = threading.Condition()
-
-    def __call__(self, data: bytes) -> None:
-        with self._changed:
-            self.data += data
-            self._changed.notify_all()
-
-    def wait_for(self, part: bytes) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: part in self.data, 10), self.data
 
 
 def shell(text: str, **fields: object) -> Command:
@@ -277,12 +253,3 @@ def test_close_ends_what_still_runs(processes: Supervisor) -> None:
     processes.close()
     thread.join(5)
     assert results[0].reason is EndReason.SHUTDOWN
-
-
-def test_a_call_comes_later_unless_it_is_cancelled(processes: Supervisor) -> None:
-    called, never = threading.Event(), threading.Event()
-    cancel = processes.call_later(0.01, never.set)
-    cancel()
-    processes.call_later(0.02, called.set)
-    assert called.wait(5)
-    assert not never.is_set()

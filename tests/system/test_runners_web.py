@@ -12,7 +12,7 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from adapters.process.supervisor import Supervisor
 from adapters.runners import dialling
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.dialling import Forbidden, check_address
-from adapters.runners.http import HttpRunner, safe_url
+from adapters.runners.http import HttpRunner
+from adapters.runners.http.request import safe_url
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
 from adapters.testkit.mail_peer import MailBox
@@ -68,13 +69,6 @@ def stopped_after(runner: Runner, seconds: float, run: Callable[[], Result]) -> 
     spent = time.monotonic() - began
     timer.join()
     return result, spent
-
-
-@pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    made = Supervisor()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

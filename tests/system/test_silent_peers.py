@@ -25,6 +25,7 @@ import trustme
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
 from adapters.process import tree
+from adapters.process.ports import Command
 from adapters.process.supervisor import Supervisor
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.command import CommandRunner, ProcessOptions
@@ -35,9 +36,10 @@ from adapters.runners.git import GitRunner
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
+from adapters.testkit.livelog import Log
 from adapters.wire.endpoints import ApiAddress
 from domain.result import Result
-from domain.runner import Credential, ExecutionContext, Runner
+from domain.runner import CancelToken, Credential, ExecutionContext, Runner
 from domain.status import Status
 
 GRACE = 0.5
@@ -45,23 +47,6 @@ PROMISED = GRACE + 1.0
 MARGIN = 3.0  # for a machine that does much else
 STUBBORN = "trap '' TERM; echo READY; while :; do sleep 0.05; done"
 HUGE = 1 << 40  # bytes of a file that takes no room on disk
-
-
-class Log:
-    """Collects live output and lets a test wait for a part of it."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self._changed = threading.Condition()
-
-    def __call__(self, data: bytes) -> None:
-        with self._changed:
-            self.data += data
-            self._changed.notify_all()
-
-    def wait_for(self, part: bytes) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: part in self.data, 10), self.data
 
 
 @dataclass
@@ -287,7 +272,7 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     with contextlib.ExitStack() as stack:
         processes = Supervisor()
         stack.callback(processes.close)
-        processes.call_later(0, lambda: None)  # its thread is there before the count
+        processes.run(Command(["true"], None, os.environ), CancelToken())  # its thread is there before the count
         yield Silence(tmp_path, processes, stack)
     tempfile.tempdir = None
 

@@ -60,13 +60,6 @@ def immune(monkeypatch: pytest.MonkeyPatch) -> Iterator[Immune]:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    made = Supervisor()
-    yield made
-    made.close()
-
-
 class Running:
     """One command on a thread, with its log."""
 

@@ -15,27 +15,13 @@ from pytest_mock import MockerFixture
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
 from adapters.testkit.program import wait_until
-from adapters.testkit.workers import WorkerKit, memory_server
+from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, LOST, Fault
 from adapters.transports.memory.network import MemoryServer
 from application.ports import Limits
 from domain.runner import RunnerRegistry
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    made = memory_server()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    made = Supervisor()
-    yield made
-    made.close()
 
 
 @pytest.fixture

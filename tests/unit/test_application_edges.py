@@ -16,7 +16,7 @@ from adapters.runners.base import BaseRunner
 from adapters.runners.command import CommandRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.simulation import Simulation
-from adapters.testkit.workers import WorkerKit, memory_server
+from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.network import MemoryServer
 from application.backoff import Backoff
 from application.execution import Execution, stamp
@@ -29,13 +29,6 @@ from domain.status import Status
 from domain.task import Metadata, Task
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    made = memory_server()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +14,20 @@ from hypothesis import strategies as st
 
 from adapters.process.environment import child_environment
 from adapters.process.output import HeadTail, Lines, trim_end, trim_start
+from adapters.process.ports import Command
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions, shell_text
 from adapters.runners.guard import CommandGuard
 from domain.errors import InvalidTask, InvalidTransition
 from domain.result import EndReason, Result
-from domain.runner import ExecutionContext
+from domain.runner import CancelToken, ExecutionContext
 from domain.status import Status
 
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Supervisor]:
     made = Supervisor()
-    made.call_later(0, lambda: None)  # its thread starts here and not within a test
+    made.run(Command(["true"], None, os.environ), CancelToken())  # its thread starts here and not within a test
     yield made
     made.close()
 

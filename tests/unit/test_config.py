@@ -18,6 +18,8 @@ from adapters.config.plugins import load_plugins
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
 from adapters.runners.command import CommandRunner
+from adapters.runners.file.runner import ROOTS
+from adapters.runners.script import DIRECTORIES
 from adapters.wire.framing import SEPARATOR
 from domain.errors import ConfigError, NotFound, Refused
 from domain.runner import RunnerRegistry
@@ -42,6 +44,11 @@ def test_a_server_and_a_token_are_all_it_takes_to_join() -> None:
     loaded = load(str(ROOT / "config_worker.json"), environment=environment)
     assert loaded.settings.chosen_transport == "websocket"
     assert token_provider(loaded)() == "t0ken-value"
+
+
+def test_the_directories_of_tasks_are_those_of_the_runners_as_a_library() -> None:
+    runners = load(str(ROOT / "config_worker.json"), environment={}).settings.runners
+    assert (tuple(runners.file_roots), tuple(runners.script_dirs)) == (ROOTS, DIRECTORIES)
 
 
 def test_later_sources_win_and_each_value_knows_its_source(tmp_path: Path) -> None:

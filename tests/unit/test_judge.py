@@ -32,6 +32,7 @@ RELEASE = record("release", holder="v", owned=True)
 @pytest.mark.parametrize(
     ("records", "guarantee"),
     [
+        ([record("decided", status="success"), record("terminal", status="error")], "G1"),
         ([update("success", digest="a"), update("success", digest="b", refused="finished")], "G2"),
         ([record("update lost", status="success", digest="a"), update("success", digest="b")], "G2"),
         ([record("patch", ended=True)], "G3"),

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, cast
 
+import pytest
+
 from adapters.observability.metrics import MemoryMetrics
 from adapters.process.unguarded import NoWarden
 from adapters.testkit.simulation import SimNode, Simulation
-from application.leases import LeaseKeeper
-from application.ports import Limits, Ports
+from application.announce import Announced, Announcer
+from application.leases import OVERRUN, LeaseKeeper
+from application.ports import Identity, Limits, Node, Ports, Report
+from application.runs import Run
 from application.worker import RENEWERS
 from domain.errors import Unavailable
+from domain.task import Task
 
 
 class SlowLocks:
@@ -45,13 +50,17 @@ class SlowLocks:
         return True
 
 
+def outside(node: SimNode, transport: object, coordination: object) -> Ports:
+    parts = (transport, coordination, None, None, MemoryMetrics(), None, NoWarden())
+    return Ports(node, *[cast(Any, part) for part in parts])
+
+
 def hold(count: int, loops: int = RENEWERS, failing: int = 0, frozen: float = 0.0) -> tuple[list[int], SlowLocks]:
     """Hold ``count`` locks for five minutes of virtual time; which were lost, and what the server saw."""
     world = Simulation(3)
     node = world.node("w")
     locks, lost = SlowLocks(node, failing, frozen), []
-    ports = Ports(node, *[cast(Any, it) for it in (None, locks, None, None, MemoryMetrics(), None, NoWarden())])
-    keeper = LeaseKeeper(ports, Limits(lease_ttl=60.0, acquire_ttl=60.0))
+    keeper = LeaseKeeper(outside(node, None, locks), Limits(lease_ttl=60.0, acquire_ttl=60.0))
     over = node.event()
 
     def claim() -> None:
@@ -84,3 +93,89 @@ def test_a_renewal_that_comes_after_the_end_is_none() -> None:
     """The guardian may have killed the task meanwhile."""
     lost, _ = hold(1, loops=1, frozen=45.0)
     assert lost == [0]
+
+
+class Deaf:
+    """Grants each lock, and never answers a renewal."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str:
+        return "value"
+
+    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+        self._node.sleep(timeout)
+        raise Unavailable("no answer in time")
+
+
+@pytest.mark.parametrize("apart", [34.0, 34.25, 34.5, 34.75])
+def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_long(apart: float) -> None:  # G15
+    """The young lock is being renewed, in vain, by the only loop when the old one ends."""
+    world = Simulation(3)
+    node = world.node("w")
+    keeper = LeaseKeeper(outside(node, None, Deaf(node)), Limits(acquire_ttl=60.0))
+    over, late = node.event(), []
+
+    def claim(task: str) -> None:
+        def lost() -> None:
+            late.append(node.now() - lease.deadline)
+
+        lease = keeper.claim(task, lost)
+        assert lease is not None
+
+    def claims() -> None:
+        claim("old")
+        node.sleep(apart)
+        claim("young")
+        node.sleep(60.0)
+        over.set()
+
+    node.start("claims", claims)
+    node.start("leases", lambda: keeper.run(over.is_set))
+    try:
+        assert world.run(over.is_set, 120.0)
+    finally:
+        world.close()
+    assert (len(late), max(late) < OVERRUN + 0.1) == (2, True), late
+
+
+class Unanswering:
+    """The lock is granted, reports are taken, and nothing is answered; the first read of the task takes ten seconds."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+        self.sent: list[float] = []
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str:
+        return "value"
+
+    def fetch(self, task_id: str) -> Task:
+        self._node.freeze(10.0)
+        self._node.sleep(0.01)
+        raise Unavailable("not now")
+
+    def send(self, report: Report) -> None:
+        self.sent.append(self._node.now())
+
+
+def test_a_worker_that_stood_still_past_its_lock_does_not_announce_the_task_again() -> None:  # G4, G16
+    """No loop has declared the lock lost yet: the process has only just woken up, and this thread is the first to run."""
+    world = Simulation(3)
+    node = world.node("w")
+    server, over, up = Unanswering(node), node.event(), node.event()
+    ports, limits = outside(node, server, server), Limits(acquire_ttl=8.0)
+    keeper, run, verdicts = LeaseKeeper(ports, limits), Run(Task("t", "t")), []
+    up.set()
+
+    def announce() -> None:
+        keeper.claim("t", lambda: None)
+        verdicts.append(Announcer(ports, Node(Identity("w", "w"), limits), keeper, up).running(run))
+        over.set()
+
+    node.start("task", announce)
+    try:
+        assert world.run(over.is_set, 60.0)
+    finally:
+        world.close()
+    assert (verdicts, len(server.sent)) == ([Announced.LEASE_LOST], 1)

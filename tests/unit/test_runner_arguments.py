@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.runners.arguments import decode, substitute
-from adapters.runners.http import _filled
+from adapters.runners.http.request import fill
 from domain.errors import InvalidTask
 
 
@@ -202,4 +202,4 @@ def test_strings_of_a_body_are_filled_and_its_keys_stay(body: Any, environment: 
             return [walked(item) for item in value]
         return filled(value, environment) if isinstance(value, str) else value
 
-    assert _filled(body, environment) == walked(body)
+    assert fill(body, environment) == walked(body)

@@ -32,13 +32,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def processes() -> Iterator[Supervisor]:
-    supervisor = Supervisor()
-    yield supervisor
-    supervisor.close()
-
-
-@pytest.fixture
 def origin(tmp_path: Path) -> Origin:
     return Origin(tmp_path / "origin")
 

@@ -62,9 +62,6 @@ class Counts:
     def count(self, name: str, amount: int = 1) -> None:
         self.values[name] = self.values.get(name, 0) + amount
 
-    def gauge(self, name: str, value: float) -> None:
-        self.values[name] = int(value)
-
     def snapshot(self) -> Mapping[str, float]:
         return dict(self.values)
 

@@ -133,8 +133,6 @@ class LocalServer:
             cronjob=str(uuid.uuid5(uuid.NAMESPACE_OID, job.name)),
             metadata=job.metadata,
             worker_id=run.worker_id,
-            retry_count=run.retry,
-            max_retry=job.max_retry,
             **common,  # type: ignore[arg-type]
         )
 

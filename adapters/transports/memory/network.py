@@ -37,7 +37,6 @@ class MemoryNetwork:
         self.model = model
         self.guard = guard
         self.conditions = Conditions()
-        self.faults_met = 0
         self.token = token
         self._never = runtime.event()
         self._appending: set[str] = set()
@@ -140,7 +139,6 @@ class MemoryNetwork:
             self._never.wait(delay)
 
     def _suffer(self, fault: Fault, began: float, timeout: float) -> None:
-        self.faults_met += 1
         if fault.delay:
             self._never.wait(min(fault.delay, timeout))
         if fault.kind in (LOST, DISCARD):
