@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sqlite3
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from adapters.runners.database import DatabaseRunner
+from adapters.runners.database.engines import Sqlite
 from adapters.testkit import peers
 from application.ports import Limits
 from application.reporting import output_for
@@ -201,6 +203,23 @@ def test_bytes_that_are_no_text_and_long_cells_are_kept_apart(tmp_path: Path, mo
     with zipfile.ZipFile(found["export_file"]) as book:
         texts = "".join(book.read(name).decode() for name in book.namelist() if name.endswith(".xml"))
     assert len(max(re.findall("x+", texts), key=len)) == 32_767
+
+
+def test_an_interrupt_of_sqlite_that_comes_before_the_statement_ends_it_too(tmp_path: Path) -> None:  # D9, G26
+    engine = Sqlite(tmp_path / "a.db")
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT count(*) FROM n"
+    with closing(engine.connect()) as connection:
+        engine.interrupt(connection)
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            connection.execute(long).fetchall()
+
+
+def test_sqlite_waits_for_the_lock_of_another_program(tmp_path: Path) -> None:
+    """The other one goes on when the task has met its lock twice."""
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Timer(0.2, other.execute, ("ROLLBACK",)).start()
+        assert lite(tmp_path / "a.db", "CREATE TABLE t (a)").status == "success"
 
 
 def test_the_directory_of_a_sqlite_file_is_made_or_the_task_fails(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import sqlite3
 import tempfile
 import threading
 import time
@@ -144,6 +145,16 @@ def sqlite(peer: Silence) -> Waiting:
     return Waiting(DatabaseRunner(), peer.context(), peer.says(b"connected"), args)
 
 
+def sqlite_locked(peer: Silence) -> Waiting:
+    """Another program writes, and does not end."""
+    waiting = sqlite(peer)
+    waiting.args["sql"] = "CREATE TABLE t (a)"
+    other = sqlite3.connect(peer.root / "work" / "a.db", isolation_level=None)
+    peer.stack.callback(other.close)
+    other.execute("BEGIN EXCLUSIVE")
+    return waiting
+
+
 def file(peer: Silence, **args: Any) -> Waiting:
     tree_root = peer.root / "work"
     (tree_root / "in").mkdir()
@@ -255,7 +266,8 @@ CREDENTIALS = {
 
 CASES: dict[str, Callable[[Silence], Waiting]] = {
     "command": command, "script": script, "http": http, "https": https, "mysql": database("mysql"),
-    "postgresql": database("postgresql"), "redis": database("redis"), "sqlite": sqlite, "archive": archive,
+    "postgresql": database("postgresql"), "redis": database("redis"), "sqlite": sqlite,
+    "sqlite-locked": sqlite_locked, "archive": archive,
     "zip": zipped, "copy": copy, "sftp": sftp, "git-https": git("https"), "git-ssh": git("ssh"), "docker": docker,
     "docker-tcp": docker_tcp, "docker-tls": docker_tls,
     "containerd": containerd, "mail": mail, "webhook": webhook, "approval": approval,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import sqlite3
 import ssl
 import threading
 import time
@@ -215,14 +216,43 @@ class Sqlite:
 
         self.url = URL.create("sqlite")
         self._path = path
+        self._interrupted = threading.Event()
 
     def connect(self) -> Any:
-        import sqlite3
-
-        return sqlite3.connect(self._path, timeout=CONNECT, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=0, check_same_thread=False, factory=PatientConnection)
+        connection.interrupted = self._interrupted
+        connection.set_progress_handler(self._interrupted.is_set, 10_000)  # meets what begins after the interrupt, too
+        return connection
 
     def interrupt(self, connection: Any) -> None:
+        self._interrupted.set()
         connection.interrupt()
 
     def cut(self, connection: Any) -> None:
         """There is no line; interrupting is enough."""
+
+
+class PatientConnection(sqlite3.Connection):
+    """Waits for the locks of others as SQLite's own time-out would, but not a moment longer than it is to run.
+
+    Statements are never part of a larger transaction here, so one that met a lock has changed nothing.
+    """
+
+    interrupted: threading.Event
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(PatientCursor)
+
+
+class PatientCursor(sqlite3.Cursor):
+    connection: PatientConnection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> PatientCursor:
+        until = time.monotonic() + CONNECT
+        while True:
+            try:
+                return super().execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until or self.connection.interrupted.wait(0.05):
+                    raise
