@@ -21,6 +21,7 @@ MEMORY = "tests/system/test_worker_on_memory.py"
 CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
 MACHINE = "tests/property/test_{}_machine.py"
+VIRTUAL, SPOOL = "tests/unit/test_worker_in_virtual_time.py", "tests/contract/test_spool.py"
 JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
 LIMIT = 240
 
@@ -104,6 +105,13 @@ MUTANTS = [
     Mutant("a half replaced journal is not finished", "adapters/journal/swap.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
     Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
     Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
+    Mutant("what the server does not take is looked for all the time", "application/delivery.py", "parcel.next_at = max(parcel.next_at, soon)", "parcel.next_at = soon", (VIRTUAL,)),
+    Mutant("a refused key is about the task", "adapters/apiserver/coordination.py", "except KeyRefused as error:  # it says nothing about the task", "except UnknownRoute as error:  #", (VIRTUAL,)),
+    Mutant("the start deadline is looked at once", "application/announce.py", "if runtime.now() >= send_at and is_late(run.task, runtime.wall()):", "if False:", (VIRTUAL,)),
+    Mutant("a deleted task hides the ends of others", "application/recovery.py", "except NotFound:  # deleted", "except JournalError:  # deleted", (VIRTUAL,)),
+    Mutant("logs of a settled task end with their worker", "adapters/journal/spool.py", "            self._take_over(task_id)\n", "            pass\n", (SPOOL,)),
+    Mutant("a log that waits holds a descriptor", "adapters/journal/task_log.py", "        self._tail_size = 0\n        self.close()\n", "        self._tail_size = 0\n        self._descriptor, self.kept = -1, self._descriptor\n", (SPOOL,)),
+    Mutant("a log that is gone frees no quota", "adapters/journal/spool.py", "            self._used -= found.size\n", "", (SPOOL,)),
 ]  # fmt: skip
 
 
