@@ -21,7 +21,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ HEALTHY = 60.0
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 ASLEEP = 10.0  # seconds between two looks after which this process must have been asleep too
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
+UNREAD = 100_000  # messages after which a guardian that reads none is taken for gone
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
@@ -376,18 +379,25 @@ def mark_of(pid: int) -> bytes:
 
 
 class GuardianLink:
-    """The worker's side. Any thread; a guardian that is gone is told by ``lost``."""
+    """The worker's side. Any thread; a guardian that is gone is told by ``lost``.
+
+    Nothing here waits for the guardian: who renews a lease must not stand still because somebody has stopped it, as
+    Ctrl-Z does. What it has no room for follows when it reads again.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
+        self._guard = threading.Lock()
+        self._unsent: deque[bytes] = deque()
         self.lost = False
 
     def hello(self, shutdown: float) -> None:
         self._send({"hello": {"shutdown": shutdown}})
 
     def beat(self) -> None:
-        self._send({"beat": 1})
+        if not self._unsent or self._flush():  # a late sign of life is none
+            self._send({"beat": 1})
 
     def started(self, task_id: str, pid: int, start: int) -> None:
         self._send({"start": [task_id, pid, start]})
@@ -406,10 +416,24 @@ class GuardianLink:
         self._socket.close()
 
     def _send(self, message: dict[str, object]) -> None:
-        try:
-            self._socket.send(json.dumps(message).encode())
-        except OSError:
-            self.lost = True
+        self._unsent.append(json.dumps(message).encode())
+        self._flush()
+
+    def _flush(self) -> bool:
+        """Send what can be sent, in order; whether that is all."""
+        with self._guard:
+            while self._unsent:
+                try:
+                    self._socket.send(self._unsent[0], socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    self.lost = self.lost or len(self._unsent) > UNREAD
+                    return False
+                except OSError:
+                    self.lost = True
+                    self._unsent.clear()
+                    return False
+                self._unsent.popleft()
+        return True
 
 
 def link_from_environment() -> GuardianLink | None:
