@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from adapters.journal.memory import MemoryJournal
-from adapters.testkit.simulation import Simulation
+from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, Fault
 from adapters.transports.memory.network import MemoryNetwork
@@ -65,8 +67,8 @@ class Sleeper:
 
 
 class Scene:
-    def __init__(self, limits: Limits | None = None, journal: MemoryJournal | None = None) -> None:
-        self._sim = Simulation(1)
+    def __init__(self, limits: Limits | None = None, journal: MemoryJournal | None = None, seed: int = 1) -> None:
+        self._sim = Simulation(seed)
         self._server = self._sim.node("server")
         self.node = self._sim.node("worker")
         self.model = ServerModel(lambda: self._server.wall().timestamp(), TOKEN)
@@ -150,3 +152,27 @@ def test_a_task_that_was_deleted_hides_no_end_of_another() -> None:  # G3
             scene.model.end(task, "canceled")
         assert scene.live(90.0, lambda: len(scene.kit.worker.table.active()) == len(deleted))
         assert {run.task.id for run in scene.kit.worker.table.active()} == set(deleted)
+
+
+class Sleepy(MemoryJournal):
+    """Its machine stands still for longer than a lock lasts when the first task is kept."""
+
+    node: SimNode | None = None
+
+    def accept(self, entry: Entry) -> None:
+        super().accept(entry)
+        node, self.node = self.node, None
+        if node is not None:
+            node.freeze(30.0)
+            node.sleep(0.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_worker_that_stood_still_past_its_lock_announces_nothing(seed: int) -> None:  # G13, G16
+    journal = Sleepy()
+    with Scene(journal=journal, seed=seed) as scene:
+        journal.node = scene.node
+        task = scene.add_task(command="1")
+        assert scene.live(120.0, lambda: scene.status(task) == "success")
+        told = [it for it in scene.model.history.of("update") if it.detail["status"] == "running"]
+        assert all(record.holder for record in told), "said by a worker without the lock"
