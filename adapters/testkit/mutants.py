@@ -111,6 +111,7 @@ MUTANTS = [
     Mutant("a deleted task hides the ends of others", "application/recovery.py", "except NotFound:  # deleted", "except JournalError:  # deleted", (VIRTUAL,)),
     Mutant("the end of a worker stops nothing", "application/worker.py", "        if not self.table.idle.is_set():\n", "        if False:\n", (WORLD,)),
     Mutant("a worker that ends admits tasks", "application/worker.py", "        self.table.close(\"the worker shuts down\")\n", "", (WORLD, MEMORY)),
+    Mutant("each remnant has patience of its own", "adapters/process/remains.py", "        self._patience = max(0.0, deadline - time.monotonic())\n", "", ("tests/system/test_unkillable.py",)),
     Mutant("logs of a settled task end with their worker", "adapters/journal/spool.py", "            self._take_over(task_id)\n", "            pass\n", (SPOOL,)),
     Mutant("a log that waits holds a descriptor", "adapters/journal/task_log.py", "        self._tail_size = 0\n        self.close()\n", "        self._tail_size = 0\n        self._descriptor, self.kept = -1, self._descriptor\n", (SPOOL,)),
     Mutant("a log that is gone frees no quota", "adapters/journal/spool.py", "            self._used -= found.size\n", "", (SPOOL,)),
