@@ -295,6 +295,8 @@ class World:
     def _end_in_order(self, life: Life, hurry: bool) -> None:
         worker = life.kit.worker
         worker.shutdown(lambda: hurry)
+        if not worker.table.idle.is_set():
+            self.seen.append(f"G35 {life.node.name} ended with a task in hand")
         self.seen += [f"G86 {text}" for text in unaccounted(life.kit.metrics.snapshot(), worker.delivery.waiting())]
 
     def _bury(self, life: Life) -> None:

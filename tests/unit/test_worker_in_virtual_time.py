@@ -176,3 +176,17 @@ def test_a_worker_that_stood_still_past_its_lock_announces_nothing(seed: int) ->
         assert scene.live(120.0, lambda: scene.status(task) == "success")
         told = [it for it in scene.model.history.of("update") if it.detail["status"] == "running"]
         assert all(record.holder for record in told), "said by a worker without the lock"
+
+
+def test_a_worker_that_ends_while_a_task_asks_for_its_lock_ends_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # G35, G86
+    with Scene(Limits(grace=0.0, drain=0.0, acquire_ttl=30.0)) as scene:
+        scene.model.faults.add(Fault("lock/acquire * task:lock:*", DISCARD))
+        task = scene.add_task(command="1")
+        assert scene.live(60.0, lambda: scene.calls[f"lock/acquire /lock/acquire task:lock:{task}"] == 1)
+        clean: list[bool] = []
+        scene.node.start("end", lambda: clean.append(scene.kit.worker.shutdown(lambda: False)))
+        assert scene.live(60.0, lambda: bool(clean))
+        assert clean == [True]
+        assert "a defect of the worker" not in caplog.text
