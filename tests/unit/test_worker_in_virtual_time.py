@@ -37,7 +37,7 @@ class Counted(MemoryNetwork):
 
 
 class Sleeper:
-    """A task that takes as many seconds as its command says; ``started`` tells which have begun."""
+    """A task that prints a line in each of as many seconds as its command says."""
 
     status = Status.PENDING
     result: Result | None = None
@@ -47,15 +47,17 @@ class Sleeper:
         self._asked = scene.node.event()
 
     def parse_args(self, command: str, args: str) -> None:
-        self._seconds = float(command)
+        self._seconds = int(command)
 
     def set_timeout(self, seconds: float | None) -> None: ...
 
     def execute(self, context: ExecutionContext | None = None) -> Result:
         assert context is not None
         self._scene.started.append(context.task_id)
-        if self._asked.wait(self._seconds):
-            return Result(Status.STOPPED, EndReason.STOPPED)
+        for second in range(self._seconds):
+            if self._asked.wait(1.0):
+                return Result(Status.STOPPED, EndReason.STOPPED)
+            context.log(f"{second}\n".encode())
         return Result(Status.SUCCESS, EndReason.COMPLETED)
 
     def stop(self) -> None:
@@ -190,3 +192,35 @@ def test_a_worker_that_ends_while_a_task_asks_for_its_lock_ends_in_order(
         assert scene.live(60.0, lambda: bool(clean))
         assert clean == [True]
         assert "a defect of the worker" not in caplog.text
+
+
+def test_an_idle_worker_asks_little() -> None:  # G57
+    with Scene() as scene:
+        scene.live(60.0)
+        scene.calls.clear()
+        scene.live(600.0)
+        assert sum(scene.calls.values()) <= 60, scene.calls
+
+
+def test_what_a_task_prints_is_at_the_server_within_three_seconds() -> None:  # G40
+    with Scene() as scene:
+        task = scene.add_task(command="30")
+        assert scene.live(60.0, lambda: scene.status(task) == "running")
+        for number in range(1, 20):
+            assert scene.live(3.0, lambda seen=number: scene.model.logs.get(task, "").count("\n") >= seen), number
+
+
+def test_thousands_of_offers_run_each_task_once_and_a_stop_gets_through() -> None:  # G19, G52
+    with Scene(Limits(concurrency=20)) as scene:
+        stopped = scene.add_task(command="100000")
+        assert scene.live(60.0, lambda: scene.status(stopped) == "running")
+        tasks = [scene.add_task(command="1") for _ in range(200)]
+        for _ in range(50):
+            for task in tasks:
+                scene.model.broadcast(task)
+            scene.live(0.01)
+        scene.model.stop(stopped)
+        assert scene.live(1.0, lambda: scene.status(stopped) == "stopped")
+        assert scene.live(600.0, lambda: {*map(scene.status, tasks)} == {"success"})
+        assert sorted(scene.started) == sorted([stopped, *tasks])
+        assert scene.kit.metrics.snapshot()["events_received"] > 1_000
