@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapters.journal.task_log import Filter, TaskLog
 from application.ports import Batch
+from domain.errors import JournalError
 
 log = logging.getLogger("worker.spool")
 
@@ -25,6 +26,7 @@ class FileSpool:
     def __init__(
         self, directory: Path, limit: int, quota: int, make_filter: Callable[[], Filter] | None = None
     ) -> None:
+        """Raises JournalError where there can be no such directory."""
         self._directory = directory
         self._limit = limit
         self._quota = quota
@@ -32,8 +34,12 @@ class FileSpool:
         self._guard = threading.Lock()
         self._logs: dict[str, TaskLog] = {}
         self._used = 0  # bytes of all logs together
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for task_id in {path.stem for path in directory.iterdir()}:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            left = {path.stem for path in directory.iterdir()}
+        except OSError as error:
+            raise JournalError(f"logs cannot be kept in {directory}: {error.strerror}") from error
+        for task_id in left:
             self._take_over(task_id)
 
     def _take_over(self, task_id: str) -> None:

@@ -14,6 +14,7 @@ from adapters.journal.memory import MemorySpool
 from adapters.journal.spool import FileSpool
 from adapters.journal.text import cut_between_characters, repair
 from application.ports import Batch, LogSpool
+from domain.errors import JournalError
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -231,3 +232,9 @@ def test_a_log_whose_file_is_gone_holds_nothing_up(tmp_path: Path) -> None:  # G
     (tmp_path / "t.log").unlink()
     assert spool.peek("t", 10).data == b""
     assert spool.drained("t")
+
+
+def test_a_directory_that_cannot_be_used_is_told_by_name(tmp_path: Path) -> None:  # G9
+    (tmp_path / "logs").touch()
+    with pytest.raises(JournalError, match=f"logs cannot be kept in {tmp_path}/logs: "):
+        FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
