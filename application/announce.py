@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from application.leases import LeaseKeeper
@@ -20,15 +21,22 @@ TOGETHER = 4  # from this many announcements at a time on, one list request look
 LOOKS = 3  # how often the list is asked before a task is read singly, for absence from a list proves nothing
 RESEND = 3.0  # seconds without the server showing the update before it is sent again
 POLL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+LEAST_TIME = timedelta(seconds=2)  # a task whose start deadline is nearer may be timed out by the server meanwhile
 
 
 class Announced(StrEnum):
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"  # a stop, a lost lease, a shutdown came first
     LEASE_LOST = "lease lost"  # somebody else may have the task
+    LATE = "too late"  # its start deadline passed meanwhile
     ENDED = "ended"  # the server holds an end for the task
     FOREIGN = "foreign"  # another worker runs it
     GONE = "gone"  # the server does not know the task any more
+
+
+def is_late(task: Task, now: datetime) -> bool:
+    """Whether the server may be about to end the task because nobody has started it."""
+    return task.timeout_at is not None and task.timeout_at - now < LEAST_TIME
 
 
 class Roll:
@@ -101,6 +109,8 @@ class Announcer:
         run.token.subscribe(lambda _: woken.set())
         send_at, polls, looks, since = 0.0, 0, 0, runtime.now()
         while not run.token.requested:
+            if runtime.now() >= send_at and is_late(run.task, runtime.wall()):
+                return Announced.LATE
             if not self._link_up.wait(0.5):
                 continue
             if not self._leases.holds(run.task.id):

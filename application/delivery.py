@@ -128,7 +128,8 @@ class Delivery:
                 continue
             if now >= parcel.send_at:
                 self._send(parcel, now)
-            parcel.next_at = self._ports.runtime.now() + POLL[min(parcel.looks, len(POLL) - 1)]
+            soon = self._ports.runtime.now() + POLL[min(parcel.looks, len(POLL) - 1)]
+            parcel.next_at = max(parcel.next_at, soon)  # later where the server does not take it
             parcel.looks += 1
 
     def _untold(self, parcel: Parcel) -> bool:

@@ -47,7 +47,7 @@ class LogDelivery:
         with self._guard:
             # Kept while the task may write more: one that is forgotten is unsure again, and would take what somebody
             # else wrote meanwhile for its own.
-            for task_id in [known for known in self._streams if known not in pending]:
+            for task_id in self._streams.keys() - set(pending):
                 if not self._streams[task_id].busy and self._ports.spool.drained(task_id):
                     del self._streams[task_id]
             ready = next(
@@ -72,7 +72,7 @@ class LogDelivery:
         runtime, spool = self._ports.runtime, self._ports.spool
         batch = spool.peek(task_id, BATCH)
         if not batch.data:
-            stream.next_at = runtime.now() + 0.05
+            stream.next_at = runtime.now() + PAUSE
             return
         try:
             if batch.base is None:

@@ -169,7 +169,10 @@ class Recovery:
         run = self._table.find(task_id)
         if run is None:
             return
-        task = self._ports.coordination.fetch(task_id)
+        try:
+            task = self._ports.coordination.fetch(task_id)
+        except NotFound:  # deleted: that ends no run, and must not keep the others from being looked at
+            return
         if task.ended or task.status.is_final:
             log.warning("ended here because the server holds %s", task.status, extra=run.label)
             note = f"the server ended this task as {task.status}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
-from application.announce import Announced, Announcer
+from application.announce import Announced, Announcer, is_late
 from application.execution import DEFECTS, ended
 from application.finish import Finish
 from application.leases import LeaseKeeper
@@ -19,8 +18,6 @@ from domain.status import Status
 from domain.task import Task
 
 log = logging.getLogger("worker.task")
-
-LEAST_TIME = timedelta(seconds=2)  # a task whose start deadline is nearer may be timed out by the server meanwhile
 
 
 class RunTask:
@@ -79,7 +76,8 @@ class RunTask:
         self._count("executed")
         if not run.token.requested:
             announced = self._announcer.running(run)
-            if announced is Announced.LEASE_LOST:
+            if announced in (Announced.LEASE_LOST, Announced.LATE):
+                log.info("handed back: %s", announced, extra=run.label)
                 self._finish.hand_back(run)
                 return
             if announced not in (Announced.CONFIRMED, Announced.CANCELLED):
@@ -116,7 +114,7 @@ class RunTask:
             log.info("not taken: reading it failed (%s)", error, extra=run.label)
             self._drop(run, "not_claimed")
             return False
-        late = fresh.timeout_at is not None and fresh.timeout_at - self._ports.runtime.wall() < LEAST_TIME
+        late = is_late(fresh, self._ports.runtime.wall())
         if fresh.status is not Status.PENDING or fresh.ended or late or not self._takes(fresh):
             self._drop(run, "stale")
             return False

@@ -108,6 +108,7 @@ class Worker:
         self.loops.closing.set()
         self.link.close()
         self._ports.coordination.abandon()
+        self.table.idle.wait(KILL_WAIT)  # a task that was still asking the server ends unstarted now
         for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake, self.categories.wake):
             wake()
         left = self.loops.join(runtime.now() + KILL_WAIT)
@@ -120,7 +121,7 @@ class Worker:
     def _settle_accounts(self) -> None:
         seen, waiting = self._ports.metrics.snapshot(), self.delivery.waiting()
         log.info("%s", summary(seen, waiting))
-        for text in unaccounted(seen, waiting):
+        for text in unaccounted(seen, waiting) if self.table.idle.is_set() else ():
             log.error("a defect of the worker: %s", text)
 
     def _wait_idle(self, deadline: float, hurry: Callable[[], bool]) -> None:

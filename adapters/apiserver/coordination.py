@@ -79,7 +79,10 @@ class HttpCoordination:
     # -- tasks ---------------------------------------------------------------------------------------------------
 
     def fetch(self, task_id: str) -> Task:
-        data = self._client.get(f"/task/{_uuid(task_id)}/")
+        try:
+            data = self._client.get(f"/task/{_uuid(task_id)}/")
+        except KeyRefused as error:  # it says nothing about the task, whose result must outlive the key's rotation
+            raise Unavailable(str(error)) from None
         try:
             task = decode_task(data)
         except BadMessage as error:

@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+from collections import deque
 
 from adapters.process.guardian import FD_VARIABLE
 
+UNREAD = 100_000  # messages after which a guardian that reads none is taken for gone
+
 
 class GuardianLink:
-    """Any thread; a guardian that is gone is told by ``lost``."""
+    """The worker's side. Any thread; a guardian that is gone is told by ``lost``.
+
+    Nothing here waits for the guardian: who renews a lease must not stand still because somebody has stopped it, as
+    Ctrl-Z does. What it has no room for follows when it reads again.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
+        self._guard = threading.Lock()
+        self._unsent: deque[bytes] = deque()
         self.lost = False
 
     def hello(self, shutdown: float) -> None:
         self._send({"hello": {"shutdown": shutdown}})
 
     def beat(self) -> None:
-        self._send({"beat": 1})
+        if not self._unsent or self._flush():  # a late sign of life is none
+            self._send({"beat": 1})
 
     def started(self, task_id: str, pid: int, start: int) -> None:
         self._send({"start": [task_id, pid, start]})
@@ -40,10 +51,24 @@ class GuardianLink:
         self._socket.close()
 
     def _send(self, message: dict[str, object]) -> None:
-        try:
-            self._socket.send(json.dumps(message).encode())
-        except OSError:
-            self.lost = True
+        self._unsent.append(json.dumps(message).encode())
+        self._flush()
+
+    def _flush(self) -> bool:
+        """Send what can be sent, in order; whether that is all."""
+        with self._guard:
+            while self._unsent:
+                try:
+                    self._socket.send(self._unsent[0], socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    self.lost = self.lost or len(self._unsent) > UNREAD
+                    return False
+                except OSError:
+                    self.lost = True
+                    self._unsent.clear()
+                    return False
+                self._unsent.popleft()
+        return True
 
 
 def link_from_environment() -> GuardianLink | None:

@@ -32,11 +32,16 @@ def owner_of(state_dir: Path) -> str:
 
 
 class ProcessRemains:
-    """``owner`` is that of the former lives, the same as of this one."""
+    """``owner`` is that of the former lives, the same as of this one.
+
+    One object serves one start, and all its calls together wait for WAIT seconds: a start that took that long for each
+    process that cannot be killed (a dead network disk) would be taken for a hang by the guardian, again and again.
+    """
 
     def __init__(self, owner: str) -> None:
         self._prefix = f"{MARK}={owner}.".encode()
         self._temporary = private.prefix_of(owner)
+        self._patience = WAIT
 
     def end(self, entry: Entry) -> None:
         """KILL the tree of the entry's process if that is still the one that was started; waits until it is gone."""
@@ -46,18 +51,18 @@ class ProcessRemains:
         if leader is None or leader.start != entry.pid_start or leader.dead:
             return
         log.warning("a process of a former life is still running and is killed", extra={"task": entry.task_id})
-        _kill([leader, *tree.below(entry.pid)])
+        self._kill([leader, *tree.below(entry.pid)])
 
     def sweep(self) -> None:
         """Where the guardian was killed with its worker, orphans became children of the system: their mark tells.
 
         What the tasks of former lives had in the directory for temporary files goes after them.
         """
-        deadline = time.monotonic() + WAIT
-        while (left := self._marked()) and time.monotonic() < deadline:
+        while left := self._marked():
             log.warning("%d processes of a former life are still running and are killed", len(left))
-            for proc in left:
-                _kill([*tree.below(proc.pid), proc])
+            self._kill([member for proc in left for member in (*tree.below(proc.pid), proc)])
+            if self._patience <= 0:
+                break
         private.sweep(self._temporary)  # keys and scripts among it
 
     def _marked(self) -> list[tree.Proc]:
@@ -69,12 +74,16 @@ class ProcessRemains:
             if proc and not proc.dead and proc.pid not in ours and tree.has_mark(proc.pid, self._prefix)
         ]
 
-
-def _kill(members: list[tree.Proc]) -> None:
-    """KILL until all are gone, for WAIT seconds at most."""
-    deadline = time.monotonic() + WAIT
-    while members and time.monotonic() < deadline:
-        for proc in members:
-            tree.send(proc, signal.SIGKILL)
-        time.sleep(0.01)
-        members = [now for proc in members if (now := tree.look(proc.pid)) and now.start == proc.start and not now.dead]
+    def _kill(self, members: list[tree.Proc]) -> None:
+        """KILL at least once, then until all are gone or the patience is."""
+        deadline = time.monotonic() + self._patience
+        while members:
+            for proc in members:
+                tree.send(proc, signal.SIGKILL)
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.01)
+            members = [
+                now for proc in members if (now := tree.look(proc.pid)) and now.start == proc.start and not now.dead
+            ]
+        self._patience = max(0.0, deadline - time.monotonic())

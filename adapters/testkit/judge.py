@@ -126,6 +126,8 @@ def judge_counters(seen: Mapping[str, float], records: list[Record], worker: str
 def judge_update(name: str, record: Record) -> list[str]:
     """Only the holder of the lock, or the worker that the server says runs the task, may change it (G16)."""
     owner = record.detail.get("worker_of_task")
+    if record.detail.get("before") == "pending" and record.detail["status"] in ENDS and not record.holder:
+        return [f"G22 {name}, which nobody had, was set {record.detail['status']} by {record.worker[:8]}"]
     if record.detail["status"] is None or owner in (None, record.worker):
         return []
     if record.detail.get("before") == "pending":  # handed back: the next worker takes it, and the old name stays on it

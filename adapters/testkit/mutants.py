@@ -21,6 +21,7 @@ MEMORY = "tests/system/test_worker_on_memory.py"
 CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
 MACHINE = "tests/property/test_{}_machine.py"
+VIRTUAL, SPOOL = "tests/unit/test_worker_in_virtual_time.py", "tests/contract/test_spool.py"
 JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
 LIMIT = 240
 
@@ -38,7 +39,7 @@ MUTANTS = [
     Mutant("result counts as delivered when sent", "application/delivery.py", "if task is not None and self._is_settled(parcel, task):", "if parcel.sends and (self.settle(parcel.report.task_id, ended=True) or True):", (WORLD, MEMORY)),
     Mutant("result is sent once only", "application/delivery.py", "if now >= parcel.send_at:", "if not parcel.sends:", (WORLD, MEMORY)),
     Mutant("running is not read back", "application/announce.py", "            verdict = self._read_back(run)\n", "            verdict = Announced.CONFIRMED\n", (WORLD, MEMORY)),
-    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (LEASES,)),
+    Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (VIRTUAL,)),
     Mutant("lock released at once", "application/run_task.py", "        self._count(\"executed\")\n", "        self._count(\"executed\")\n        self._leases.release(run.task.id)\n", (WORLD, MEMORY)),
     Mutant("lease counted from the answer", "application/leases.py", "lease = Lease(task_id, value, ttl, sent, on_lost)", "lease = Lease(task_id, value, ttl * 3, self._runtime.now(), on_lost)", (WORLD,)),
     Mutant("a lost lease ends nothing", "application/leases.py", "            lease.on_lost()\n", "            pass\n", (WORLD, MEMORY)),
@@ -104,6 +105,16 @@ MUTANTS = [
     Mutant("a half replaced journal is not finished", "adapters/journal/swap.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
     Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
     Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
+    Mutant("what the server does not take is looked for all the time", "application/delivery.py", "parcel.next_at = max(parcel.next_at, soon)", "parcel.next_at = soon", (VIRTUAL,)),
+    Mutant("a refused key is about the task", "adapters/apiserver/coordination.py", "except KeyRefused as error:  # it says nothing about the task", "except UnknownRoute as error:  #", (VIRTUAL,)),
+    Mutant("the start deadline is looked at once", "application/announce.py", "if runtime.now() >= send_at and is_late(run.task, runtime.wall()):", "if False:", (VIRTUAL,)),
+    Mutant("a deleted task hides the ends of others", "application/recovery.py", "except NotFound:  # deleted", "except JournalError:  # deleted", (VIRTUAL,)),
+    Mutant("the end of a worker stops nothing", "application/worker.py", "        if not self.table.idle.is_set():\n", "        if False:\n", (WORLD,)),
+    Mutant("a worker that ends admits tasks", "application/worker.py", "        self.table.close(\"the worker shuts down\")\n", "", (WORLD, MEMORY)),
+    Mutant("each remnant has patience of its own", "adapters/process/remains.py", "        self._patience = max(0.0, deadline - time.monotonic())\n", "", ("tests/system/test_unkillable.py",)),
+    Mutant("logs of a settled task end with their worker", "adapters/journal/spool.py", "            self._take_over(task_id)\n", "            pass\n", (SPOOL,)),
+    Mutant("a log that waits holds a descriptor", "adapters/journal/task_log.py", "        self._tail_size = 0\n        self.close()\n", "        self._tail_size = 0\n        self._descriptor, self.kept = -1, self._descriptor\n", (SPOOL,)),
+    Mutant("a log that is gone frees no quota", "adapters/journal/spool.py", "            self._used -= found.size\n", "", (SPOOL,)),
 ]  # fmt: skip
 
 

@@ -21,12 +21,14 @@ from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, LOST, REFUSE, Fault
 from adapters.transports.memory.network import MemoryNetwork
 from adapters.transports.memory.server import ServerModel
+from application.accounts import unaccounted
 from application.ports import Identity, Limits, Report
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry, Urgency
 from domain.status import Status
 
 SETTLE = 600.0  # virtual seconds that healing may take
+ENDING = 120.0  # virtual seconds: drain, grace, kill, flush, and a freeze before
 LATE = 2.0  # what the guardian gives a worker past a lease deadline
 TOKEN = "sim"
 LIMITS = Limits(
@@ -131,6 +133,7 @@ class World:
         self.processes: list[Process] = []
         self.lives: list[Life] = []
         self.told: list[str] = []
+        self.seen: list[str] = []  # what was violated while the world still went on
         self._trouble = trouble
         self._identities = [
             Identity(str(uuid.UUID(int=self.random.getrandbits(128), version=4)), f"w{number}", tasks=("fake",))
@@ -155,7 +158,7 @@ class World:
             settled = self.sim.run(self._is_settled, self._trouble + SETTLE)
         finally:
             self.sim.close()
-        verdict = judge(self.model, settled)
+        verdict = self.seen + judge(self.model, settled)
         if any(process.alive for process in self.processes):
             verdict.append("G23 a process of an ended task is alive")
         if settled:
@@ -249,7 +252,10 @@ class World:
 
     def _harass(self) -> None:
         end = self.sim.time + self._trouble
-        deeds = (self._cut, self._deafen, self._crash, self._freeze, self._fault, self._hang_up, self._full_disk)
+        deeds = (
+            self._cut, self._deafen, self._crash, self._freeze, self._fault, self._hang_up, self._full_disk,
+            self._restart, self._pause,
+        )  # fmt: skip
         while self.sim.time < end:
             self.server_node.sleep(self.random.uniform(0.5, 8.0))
             deed = self.random.choice(deeds)
@@ -279,15 +285,50 @@ class World:
 
     def _crash(self) -> None:
         life = self._some()
-        life.node.crash()
-        number = int(life.node.name[1:])
-        for connection in list(self.model.connections):
-            if connection.worker_id == self._identities[number].id:
-                self.model.disconnect(connection)
+        self._bury(life)
         self.server_node.sleep(self.random.uniform(0.5, 10.0))
-        for process in [it for it in self.processes if it.alive and it.node is life.node]:
+        for process in self._processes_of(life):
             self.end_process(process)  # the guardian sweeps before it starts the next life
-        self.lives.append(self._be_born(number))
+        self.lives.append(self._be_born(int(life.node.name[1:])))
+
+    def _restart(self) -> None:
+        """A worker is asked to end, as by SIGTERM, while the way to the server may be cut; then the next one starts."""
+        life, hurry = self._some(), self.random.random() < 0.3
+        who, kit = life.node.name, life.kit
+        ending = life.node.start("end", lambda: self._end_in_order(life, hurry))
+        if self.random.random() < 0.3:
+            kit.network.conditions.up = False
+            self.server_node.sleep(self.random.choice((1.0, 10.0)))
+            kit.network.conditions.up = True
+        ending.join(ENDING)
+        if ending.is_alive():
+            self.seen.append(f"G35 {who} did not end within {ENDING:.0f} s")
+        self._bury(life)
+        if self._processes_of(life):
+            self.seen.append(f"G35 a process outlived the end of {who}")
+        self.lives.append(self._be_born(int(who[1:])))
+
+    def _end_in_order(self, life: Life, hurry: bool) -> None:
+        worker = life.kit.worker
+        worker.shutdown(lambda: hurry)
+        if not worker.table.idle.is_set():
+            self.seen.append(f"G35 {life.node.name} ended with a task in hand")
+        self.seen += [f"G86 {text}" for text in unaccounted(life.kit.metrics.snapshot(), worker.delivery.waiting())]
+
+    def _bury(self, life: Life) -> None:
+        life.node.crash()
+        for connection in list(self.model.connections):
+            if connection.worker_id == life.kit.identity.id:
+                self.model.disconnect(connection)
+
+    def _processes_of(self, life: Life) -> list[Process]:
+        return [process for process in self.processes if process.alive and process.node is life.node]
+
+    def _pause(self) -> None:
+        worker = self._some().kit.worker
+        worker.pause("somebody prepares a reboot")
+        self.server_node.sleep(self.random.uniform(0.5, 10.0))
+        worker.resume()
 
     def _freeze(self) -> None:
         self._some().node.freeze(self.random.choice((1.0, 10.0, 40.0)))

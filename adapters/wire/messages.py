@@ -64,9 +64,8 @@ def decode_task(document: object) -> Task:
     if not isinstance(document, Mapping):
         raise BadMessage("a task is not a JSON object")
     read = _Reader(document)
-    task_id = read.text("id")
     try:
-        uuid.UUID(task_id)
+        task_id = str(uuid.UUID(read.text("id")))  # one spelling: it names the lock, the log and the run
     except ValueError:
         raise BadMessage("a task's id is not a uuid") from None
     return Task(

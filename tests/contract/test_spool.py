@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from adapters.journal.memory import MemorySpool
 from adapters.journal.spool import FileSpool
 from adapters.journal.text import cut_between_characters, repair
-from application.ports import LogSpool
+from application.ports import Batch, LogSpool
+from domain.errors import JournalError
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -162,3 +164,77 @@ def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Pa
     spool.finish("t")
     assert spool.drained("t")
     spool.close()
+
+
+def test_a_log_that_nobody_asks_for_again_is_delivered_after_a_restart(tmp_path: Path) -> None:  # G38, G42
+    """Its task was settled while the server took no logs: no journal entry leads to it any more."""
+    before = FileSpool(tmp_path, limit=1000, quota=10_000)
+    before.open("t")
+    before.write("t", b"one\ntwo\n")
+    before.finish("t")
+    before.advance("t", 4)
+    before.close()
+    after = FileSpool(tmp_path, limit=1000, quota=10_000)
+    assert after.pending() == ["t"]
+    assert after.finished("t")
+    assert after.peek("t", 10) == Batch(4, None, b"two\n")
+    after.advance("t", 8)
+    assert after.drained("t")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_former_life_had_delivered_is_cleared_away(tmp_path: Path) -> None:  # G43
+    for name in ("delivered.pos", "empty.log"):
+        (tmp_path / name).touch()
+    assert FileSpool(tmp_path, limit=1000, quota=10_000).pending() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_goes_on_behind_what_waits_of_it(spool: LogSpool) -> None:
+    for text in (b"one\n", b"two\n"):
+        spool.open("t")
+        spool.write("t", text)
+        spool.finish("t")
+    assert spool.peek("t", 100).data == b"one\ntwo\n"
+
+
+def test_logs_that_wait_hold_no_descriptors(tmp_path: Path) -> None:  # G41, G60
+    spool = FileSpool(tmp_path, limit=1000, quota=1_000_000)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        spool.open(str(number))
+        spool.write(str(number), b"line\n")
+        spool.finish(str(number))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert {spool.peek(str(number), 10).data for number in range(50)} == {b"line\n"}
+
+
+def test_the_quota_holds_for_many_logs(tmp_path: Path) -> None:  # G43
+    spool = FileSpool(tmp_path, limit=1000, quota=20_000)
+    for number in range(100):
+        spool.open(str(number))
+        spool.write(str(number), b"x" * 1000)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.log")) <= 20_000
+    spool.discard("0")
+    spool.write("99", b"x" * 1000)
+    assert spool.peek("99", 1000).data == b"", "what follows a gap is no head"
+    spool.open("later")
+    spool.write("later", b"x" * 1000)
+    assert len(spool.peek("later", 1000).data) == 1000
+    spool.close()
+
+
+def test_a_log_whose_file_is_gone_holds_nothing_up(tmp_path: Path) -> None:  # G41
+    spool = FileSpool(tmp_path, limit=1000, quota=10_000)
+    spool.open("t")
+    spool.write("t", b"line\n")
+    spool.finish("t")
+    (tmp_path / "t.log").unlink()
+    assert spool.peek("t", 10).data == b""
+    assert spool.drained("t")
+
+
+def test_a_directory_that_cannot_be_used_is_told_by_name(tmp_path: Path) -> None:  # G9
+    (tmp_path / "logs").touch()
+    with pytest.raises(JournalError, match=f"logs cannot be kept in {tmp_path}/logs: "):
+        FileSpool(tmp_path / "logs", limit=1000, quota=10_000)

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from adapters.journal import spool as file_spool
+from adapters.journal import task_log
 from adapters.journal.memory import MemorySpool
 from adapters.journal.spool import FileSpool
 from adapters.journal.text import cap_marker, cut_between_characters, repair
@@ -263,7 +263,7 @@ class FileLogMachine(LogMachine):
         head, rest = self.parts(text)
         if task not in self.finished:
             return head
-        start = max(0, len(rest) - file_spool.TAIL)
+        start = max(0, len(rest) - task_log.TAIL)
         while start < len(rest) and rest[start] & 0xC0 == 0x80:
             start += 1
         return head + (cap_marker(start) if start else b"") + rest[start:]

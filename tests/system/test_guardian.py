@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.process import guardian
+from adapters.process import guardian, guardian_link
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -190,3 +191,29 @@ def test_sleep_of_the_machine_is_no_silence_of_the_worker(
         one._check_worker()
     one._selector.close()
     assert worker.killed is killed
+
+
+def test_nobody_waits_for_a_guardian_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:  # G13, G15
+    """It may be stopped (Ctrl-Z): whoever renews leases must go on, and what it missed must follow."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.settimeout(5.0)  # sends that wait end the test, not hang it
+    link = guardian_link.GuardianLink(theirs.detach())
+    for number in range(2000):
+        link.lease("t1", float(number))
+        link.beat()
+    assert not link.lost
+    one = guardian.Guardian([])
+    one._socket = ours
+    ours.setblocking(False)
+    while one._leases.get("t1") != 1999.0:
+        before = dict(one._leases)
+        link.beat()
+        one._listen()
+        assert one._leases != before, "something came"
+    monkeypatch.setattr(guardian_link, "UNREAD", 500)
+    for number in range(2000):
+        link.lease("t1", float(number))
+    assert link.lost, "it has not read for too long"
+    one._selector.close()
+    ours.close()
+    link.close()

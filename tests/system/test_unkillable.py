@@ -6,21 +6,23 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapters.process import child, tree
+from adapters.process import child, remains, tree
 from adapters.process.ports import Command, Exit
+from adapters.process.spawn import MARK
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner
 from adapters.testkit import trees
 from adapters.testkit.program import wait_until
 from adapters.testkit.workers import WorkerKit, memory_server
 from application.leases import lock_key
-from application.ports import Limits
+from application.ports import Entry, Limits
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, RunnerRegistry, Urgency
 
@@ -143,3 +145,28 @@ def test_its_task_keeps_lock_and_slot_and_the_worker_goes_on(
         immune.mortal()
         kit.stop()
         server.close()
+
+
+def test_many_of_a_former_life_that_cannot_be_killed_hold_up_the_next_start_once(
+    immune: Immune, monkeypatch: pytest.MonkeyPatch
+) -> None:  # G5, G31
+    """Twenty on a dead network disk, three seconds for each: the guardian would take every start for a hang."""
+    monkeypatch.setattr(remains, "WAIT", 0.5)
+    owner = uuid.uuid4().hex[:16]
+    entries = []
+    for number in range(6):
+        marked = {MARK: f"{owner}.{number}", "PATH": os.environ["PATH"]}
+        process = subprocess.Popen(["sleep", f"1000.{immune.mark}"], env=marked, process_group=0)
+        proc = tree.look(process.pid)
+        assert proc is not None
+        entry = Entry(str(number), "running", pid=proc.pid, pid_start=proc.start, boot_id=remains.boot_id())
+        entries.append((process, entry))
+    former = remains.ProcessRemains(owner)
+    began = time.monotonic()
+    for _, entry in entries:
+        former.end(entry)
+    former.sweep()
+    assert time.monotonic() - began < 1.5
+    immune.mortal()
+    remains.ProcessRemains(owner).sweep()
+    assert {process.wait(5) for process, _ in entries} == {-signal.SIGKILL}

@@ -16,6 +16,7 @@ from adapters.process import tree
 from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.program import Program, Start, wait_until
+from adapters.transports.memory.faults import Fault
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -175,6 +176,33 @@ def test_a_server_that_is_away_is_waited_for(server: SimulatedServer, program: P
     server.resume()
     assert server.wait_for(task, *OVER, timeout=20)["status"] == "success"
     assert server.log(task) == "done\n"
+
+
+def test_a_server_that_takes_no_logs_costs_neither_tasks_nor_their_logs(
+    server: SimulatedServer, tmp_path: Path
+) -> None:  # G38, G41, G60
+    """More logs wait than the worker may have descriptors, and it is started anew meanwhile."""
+    with server.guard:
+        server.model.faults.add(Fault("tasklog/append *", status=503))
+    program = Program(server, tmp_path, Start(["prlimit", "--nofile=100"]))
+    try:
+        logs = {}
+        for _ in range(5):
+            tasks = [server.add_task(command="echo $CRONJOB_WORKER_RUN", timeout=20) for _ in range(20)]
+            server.offer(*tasks)
+            assert {server.wait_for(task, *OVER)["status"] for task in tasks} == {"success"}
+            logs |= {task: json.loads(server.task(task)["output"])["message"] + "\n" for task in tasks}
+        settled = [f"task:lock:{task}" for task in logs]
+        wait_until(lambda: not any(map(server.model.locks.holder, settled)), "all results are read back")
+        assert program.end() == 0
+        with server.guard:
+            server.model.faults.clear()
+        program.start()
+        wait_until(lambda: {task: server.log(task) for task in logs} == logs, "the logs arrive")
+        wait_until(lambda: not any((tmp_path / "state" / "logs").iterdir()), "nothing is left on the disk")
+        assert program.end() == 0
+    finally:
+        program.crash()
 
 
 def test_a_paused_worker_ends_what_it_has_and_takes_nothing_until_resume(

@@ -37,6 +37,7 @@ RELEASE = record("release", holder="v", owned=True)
         ([record("update lost", status="success", digest="a"), update("success", digest="b")], "G2"),
         ([record("patch", ended=True)], "G3"),
         ([update("failed", worker="other")], "G16"),
+        ([update("stopped", worker="other", owner=None, before="pending")], "G22"),
         ([START, RELEASE], "G18"),
         ([START, END, RELEASE], "G18"),
         ([START, DONE, RELEASE], "G18"),

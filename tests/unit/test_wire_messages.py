@@ -30,6 +30,12 @@ def task(**fields: object) -> dict[str, object]:
     return {"id": ID, "category": "command", "command": "echo hi", "args": '["-n"]', "status": "pending"} | fields
 
 
+@pytest.mark.parametrize("spelling", [ID.upper(), f"{{{ID}}}", ID.replace("-", ""), f"urn:uuid:{ID}"])
+def test_an_id_has_one_spelling(spelling: str) -> None:  # G19
+    """Two spellings would be two runs under two locks, and a lock that is never given back."""
+    assert decode_task(task(id=spelling)).id == ID
+
+
 def test_a_task_as_the_server_writes_it_is_read_whole() -> None:
     read = decode_task(
         task(

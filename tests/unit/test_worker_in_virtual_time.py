@@ -1,0 +1,226 @@
+"""One whole worker and one modelled server in virtual time: what takes minutes or days until it shows."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from adapters.journal.memory import MemoryJournal
+from adapters.testkit.simulation import SimNode, Simulation
+from adapters.testkit.workers import WorkerKit
+from adapters.transports.memory.faults import DISCARD, Fault
+from adapters.transports.memory.network import MemoryNetwork
+from adapters.transports.memory.requests import call_name
+from adapters.transports.memory.server import Reply, ServerModel
+from adapters.transports.memory.tasks import stamp
+from application.ports import Entry, Limits, Report
+from domain.result import EndReason, Result
+from domain.runner import ExecutionContext, RunnerRegistry
+from domain.status import Status
+
+GONE = "00000000-0000-4000-8000-000000000001"
+TOKEN = "virtual"
+
+
+class Counted(MemoryNetwork):
+    """Counts the requests of its worker by endpoint."""
+
+    def request(self, method: str, path: str, query: dict[str, str], body: Any, timeout: float) -> Reply:
+        self.calls[call_name(path, query)] += 1
+        return super().request(method, path, query, body, timeout)
+
+    calls: Counter[str]
+
+
+class Sleeper:
+    """A task that prints a line in each of as many seconds as its command says."""
+
+    status = Status.PENDING
+    result: Result | None = None
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._asked = scene.node.event()
+
+    def parse_args(self, command: str, args: str) -> None:
+        self._seconds = int(command)
+
+    def set_timeout(self, seconds: float | None) -> None: ...
+
+    def execute(self, context: ExecutionContext | None = None) -> Result:
+        assert context is not None
+        self._scene.started.append(context.task_id)
+        for second in range(self._seconds):
+            if self._asked.wait(1.0):
+                return Result(Status.STOPPED, EndReason.STOPPED)
+            context.log(f"{second}\n".encode())
+        return Result(Status.SUCCESS, EndReason.COMPLETED)
+
+    def stop(self) -> None:
+        self._asked.set()
+
+    kill = stop
+
+    def cleanup(self) -> None: ...
+
+
+class Scene:
+    def __init__(self, limits: Limits | None = None, journal: MemoryJournal | None = None, seed: int = 1) -> None:
+        self._sim = Simulation(seed)
+        self._server = self._sim.node("server")
+        self.node = self._sim.node("worker")
+        self.model = ServerModel(lambda: self._server.wall().timestamp(), TOKEN)
+        self.started: list[str] = []
+        network = Counted(self.node, self.model, threading.RLock(), TOKEN)
+        self.calls = network.calls = Counter()
+        registry = RunnerRegistry()
+        registry.register("fake", lambda: Sleeper(self))
+        self.kit = WorkerKit(network, registry, limits or Limits(), journal=journal or MemoryJournal())
+        self._server.start("server", self._serve)
+        self.node.start("worker", self.kit.worker.start)
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sim.close()
+
+    def live(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
+        """Let ``seconds`` pass, or less where ``done`` holds before; returns whether it does."""
+        return self._sim.run(done, seconds)
+
+    def add_task(self, **fields: Any) -> str:
+        return self.model.add_task(category="fake", **fields)
+
+    def status(self, task: str) -> str:
+        return str(self.model.tasks[task]["status"])
+
+    def _serve(self) -> None:
+        while True:
+            self._server.sleep(max(0.01, self.model.next_due() - self.model.clock()))
+            self.model.tick()
+
+
+def decided(task: str) -> MemoryJournal:
+    journal = MemoryJournal()
+    journal.accept(Entry(task, "accepted", started=True))
+    journal.finish(task, Report(task, Status.SUCCESS, "{}"), 1.0)
+    return journal
+
+
+def test_a_result_that_the_server_does_not_take_is_looked_for_once_a_minute() -> None:  # G12, G55
+    with Scene(journal=decided(GONE)) as scene:
+        scene.live(600.0)
+        assert 5 <= scene.calls[f"task /task/{GONE}/"] <= 15
+        assert scene.kit.worker.delivery.waiting() == 1
+
+
+def test_a_refused_key_costs_no_result_however_long() -> None:  # G1, G56
+    limits = Limits(dead_letter_age=60.0)
+    with Scene(limits) as scene:
+        task = scene.add_task(command="5")
+        assert scene.live(60.0, lambda: scene.status(task) == "running")
+        scene.model.token = "rotated"
+        scene.live(600.0)
+        scene.model.token = TOKEN
+        assert scene.live(120.0, lambda: scene.status(task) != "running")
+        assert scene.status(task) == "success"
+
+
+def test_a_task_whose_start_cannot_be_told_in_time_is_not_started() -> None:  # G4
+    """The server's start deadline holds also while the worker tries to tell it that the task runs."""
+    with Scene() as scene:
+        scene.model.faults.add(Fault("update running *", DISCARD))
+        task = scene.add_task(command="1", timeout_at=stamp(scene.model.clock() + 60.0))
+        scene.live(90.0)
+        scene.model.faults.clear()
+        assert scene.live(120.0, lambda: scene.status(task) != "pending")
+        assert (scene.status(task), scene.started) == ("timeout", [])
+        assert scene.kit.worker.delivery.waiting() == 0
+
+
+def test_a_task_that_was_deleted_hides_no_end_of_another() -> None:  # G3
+    with Scene() as scene:
+        tasks = [scene.add_task(command="100000") for _ in range(6)]
+        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        deleted, canceled = tasks[::2], tasks[1::2]
+        for task in deleted:
+            scene.model.tasks[task]["deleted"] = True
+        for task in canceled:
+            scene.model.end(task, "canceled")
+        assert scene.live(90.0, lambda: len(scene.kit.worker.table.active()) == len(deleted))
+        assert {run.task.id for run in scene.kit.worker.table.active()} == set(deleted)
+
+
+class Sleepy(MemoryJournal):
+    """Its machine stands still for longer than a lock lasts when the first task is kept."""
+
+    node: SimNode | None = None
+
+    def accept(self, entry: Entry) -> None:
+        super().accept(entry)
+        node, self.node = self.node, None
+        if node is not None:
+            node.freeze(30.0)
+            node.sleep(0.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_worker_that_stood_still_past_its_lock_announces_nothing(seed: int) -> None:  # G13, G16
+    journal = Sleepy()
+    with Scene(journal=journal, seed=seed) as scene:
+        journal.node = scene.node
+        task = scene.add_task(command="1")
+        assert scene.live(120.0, lambda: scene.status(task) == "success")
+        told = [it for it in scene.model.history.of("update") if it.detail["status"] == "running"]
+        assert all(record.holder for record in told), "said by a worker without the lock"
+
+
+def test_a_worker_that_ends_while_a_task_asks_for_its_lock_ends_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # G35, G86
+    with Scene(Limits(grace=0.0, drain=0.0, acquire_ttl=30.0)) as scene:
+        scene.model.faults.add(Fault("lock/acquire * task:lock:*", DISCARD))
+        task = scene.add_task(command="1")
+        assert scene.live(60.0, lambda: scene.calls[f"lock/acquire /lock/acquire task:lock:{task}"] == 1)
+        clean: list[bool] = []
+        scene.node.start("end", lambda: clean.append(scene.kit.worker.shutdown(lambda: False)))
+        assert scene.live(60.0, lambda: bool(clean))
+        assert clean == [True]
+        assert "a defect of the worker" not in caplog.text
+
+
+def test_an_idle_worker_asks_little() -> None:  # G57
+    with Scene() as scene:
+        scene.live(60.0)
+        scene.calls.clear()
+        scene.live(600.0)
+        assert sum(scene.calls.values()) <= 60, scene.calls
+
+
+def test_what_a_task_prints_is_at_the_server_within_three_seconds() -> None:  # G40
+    with Scene() as scene:
+        task = scene.add_task(command="30")
+        assert scene.live(60.0, lambda: scene.status(task) == "running")
+        for number in range(1, 20):
+            assert scene.live(3.0, lambda seen=number: scene.model.logs.get(task, "").count("\n") >= seen), number
+
+
+def test_thousands_of_offers_run_each_task_once_and_a_stop_gets_through() -> None:  # G19, G52
+    with Scene(Limits(concurrency=20)) as scene:
+        stopped = scene.add_task(command="100000")
+        assert scene.live(60.0, lambda: scene.status(stopped) == "running")
+        tasks = [scene.add_task(command="1") for _ in range(200)]
+        for _ in range(50):
+            for task in tasks:
+                scene.model.broadcast(task)
+            scene.live(0.01)
+        scene.model.stop(stopped)
+        assert scene.live(1.0, lambda: scene.status(stopped) == "stopped")
+        assert scene.live(600.0, lambda: {*map(scene.status, tasks)} == {"success"})
+        assert sorted(scene.started) == sorted([stopped, *tasks])
+        assert scene.kit.metrics.snapshot()["events_received"] > 1_000
