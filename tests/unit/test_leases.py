@@ -10,13 +10,10 @@ import pytest
 from adapters.observability.metrics import MemoryMetrics
 from adapters.process.unguarded import NoWarden
 from adapters.testkit.simulation import SimNode, Simulation
-from application.announce import Announced, Announcer
 from application.leases import OVERRUN, LeaseKeeper
-from application.ports import Identity, Limits, Node, Ports, Report
-from application.runs import Run
+from application.ports import Limits, Ports
 from application.worker import RENEWERS
 from domain.errors import Unavailable
-from domain.task import Task
 
 
 class SlowLocks:
@@ -138,44 +135,3 @@ def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_lon
     finally:
         world.close()
     assert (len(late), max(late) < OVERRUN + 0.1) == (2, True), late
-
-
-class Unanswering:
-    """The lock is granted, reports are taken, and nothing is answered; the first read of the task takes ten seconds."""
-
-    def __init__(self, node: SimNode) -> None:
-        self._node = node
-        self.sent: list[float] = []
-
-    def acquire(self, key: str, ttl: float, timeout: float) -> str:
-        return "value"
-
-    def fetch(self, task_id: str) -> Task:
-        self._node.freeze(10.0)
-        self._node.sleep(0.01)
-        raise Unavailable("not now")
-
-    def send(self, report: Report) -> None:
-        self.sent.append(self._node.now())
-
-
-def test_a_worker_that_stood_still_past_its_lock_does_not_announce_the_task_again() -> None:  # G4, G16
-    """No loop has declared the lock lost yet: the process has only just woken up, and this thread is the first to run."""
-    world = Simulation(3)
-    node = world.node("w")
-    server, over, up = Unanswering(node), node.event(), node.event()
-    ports, limits = outside(node, server, server), Limits(acquire_ttl=8.0)
-    keeper, run, verdicts = LeaseKeeper(ports, limits), Run(Task("t", "t")), []
-    up.set()
-
-    def announce() -> None:
-        keeper.claim("t", lambda: None)
-        verdicts.append(Announcer(ports, Node(Identity("w", "w"), limits), keeper, up).running(run))
-        over.set()
-
-    node.start("task", announce)
-    try:
-        assert world.run(over.is_set, 60.0)
-    finally:
-        world.close()
-    assert (verdicts, len(server.sent)) == ([Announced.LEASE_LOST], 1)
