@@ -27,6 +27,7 @@ PINNED = {
     1007: "a duplicate is admitted (G18)",
     1015: "result counts as delivered when sent (G2)",
     1025: "running is not read back (G4)",
+    1031: "nothing is recovered (G1)",
     1124: "the event's copy is run, not the fresh one (G20)",
 }
 
