@@ -91,7 +91,7 @@ def test_a_start_that_finds_no_room_is_tried_again_and_happens_once_at_each(
 
 
 @pytest.mark.parametrize(("call", "error"), [("vfork,clone", "EAGAIN"), ("clone3", "EAGAIN"), ("pipe2", "EMFILE")])
-def test_a_start_that_never_finds_room_is_reported(tmp_path: Path, call: str, error: str) -> None:  # G36, G60
+def test_a_start_that_never_finds_room_is_reported(tmp_path: Path, call: str, error: str) -> None:  # G30, G36, G60
     assert (
         Lab(tmp_path, tuple(call.split(","))).wrong(Point(call, 1, on=True), error, "spawn_failed -1 cannot start")
         == ""

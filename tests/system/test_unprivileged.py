@@ -1,7 +1,9 @@
-"""The real program as an unprivileged user, whose tasks try to read it, and whose trees it still ends (G23, G67)."""
+"""The real program as an unprivileged user, whose tasks try to read it, and whose trees it still ends (G23, G34,
+G67)."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 NOBODY = 65534
 PATH = os.pathsep.join([str(ROOT), *site.getsitepackages()])
+OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 NASTY = ("setsid", "double fork", "nohup and trap", "daemon", "daemon without environment")
 
 PROBE = """
@@ -96,7 +100,8 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def program(directory: Path) -> Iterator[Program]:
+def how(directory: Path) -> Start:
+    """How the program is started as NOBODY."""
     if os.geteuid() != 0:
         pytest.skip("only root can start the program as another user: run the tests as root")
     python = next(filter(runnable, (sys.executable, "/usr/bin/python3")), None)
@@ -104,10 +109,12 @@ def program(directory: Path) -> Iterator[Program]:
         pytest.skip(
             f"uid {NOBODY} can run no Python 3.11 with these packages: put the repository where all may read it"
         )
-    with (
-        SimulatedServer() as server,
-        Program(server, directory, Start((), {"PYTHONPATH": PATH, "HOME": str(directory)}, python, NOBODY)) as made,
-    ):
+    return Start((), {"PYTHONPATH": PATH, "HOME": str(directory)}, python, NOBODY)
+
+
+@pytest.fixture
+def program(directory: Path, how: Start) -> Iterator[Program]:
+    with SimulatedServer() as server, Program(server, directory, how) as made:
         yield made
 
 
@@ -149,3 +156,36 @@ def test_the_trees_of_tasks_are_ended_all_the_same(program: Program, ending: str
     until(lambda: not trees.alive(mark), "the trees are gone")
     for task in tasks.values():
         assert server.wait_for(task, "stopped", "error")["status"] == ("error" if "worker" in ending else "stopped")
+
+
+def processes_of_nobody() -> list[int]:
+    """What the program and its tasks are."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{name}").st_uid == NOBODY:
+                found.append(int(name))
+    return found
+
+
+def test_a_fork_bomb_ends_with_its_task_and_takes_no_other_with_it(directory: Path, how: Start) -> None:  # G34
+    """It takes all processes that the user may have, those that the worker would need among them."""
+    bound = replace(how, prefix=("prlimit", "--nproc=200"))
+    with SimulatedServer() as server, Program(server, directory, bound) as program:
+        before = len(processes_of_nobody())
+        neighbour = server.add_task(command=f"until [ -e {directory}/on ]; do sleep 0.1; done; echo done", timeout=60)
+        server.offer(neighbour)
+        server.wait_for(neighbour, "running")
+        bomb = server.add_task(command="bomb() { bomb | bomb & }; bomb; sleep 1000", timeout=60)
+        server.offer(bomb)
+        until(lambda: len(processes_of_nobody()) > 150, "it takes all")
+        server.stop_task(bomb)
+        assert server.wait_for(bomb, *OVER)["status"] == "stopped"
+        (directory / "on").touch()
+        later = server.add_task(command="echo done", timeout=60)
+        server.offer(later)
+        for task in (neighbour, later):
+            assert server.wait_for(task, *OVER)["status"] == "success", program.log.read_text()
+            assert server.log(task) == "done\n"
+        assert len(processes_of_nobody()) == before
+        assert program.end() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -203,6 +204,27 @@ def test_a_server_that_takes_no_logs_costs_neither_tasks_nor_their_logs(
         assert program.end() == 0
     finally:
         program.crash()
+
+
+@pytest.mark.torture("G54 heartbeats keep time under load")
+def test_heartbeats_keep_time_under_load(server: SimulatedServer, tmp_path: Path) -> None:  # G54
+    """Two tasks that compute, four that print without end, and fifty more; each beats more than a dozen times."""
+    interval, beats = 2.0, 15
+    busy = ["while :; do :; done"] * 2 + ["yes"] * 4 + ["sleep 1000"] * 50
+    with Program(server, tmp_path, worker={"concurrency": 60}, websocket={"ping_interval": interval}) as program:
+        tasks = [server.add_task(command=command) for command in busy]
+        server.offer(*tasks)
+        for task in tasks:
+            server.wait_for(task, "running", timeout=60)
+        pings = server.model.history.of("ping")
+        wait_until(lambda: len(server.model.history.of("ping")) > len(pings) + beats, "it beats", 60.0)
+        moments = [record.at for record in server.model.history.of("ping")[len(pings) :]]
+        assert max(b - a for a, b in itertools.pairwise(moments)) <= 1.5 * interval
+        for task in tasks:
+            server.stop_task(task, force=True)
+        for task in tasks:
+            assert server.wait_for(task, *OVER, timeout=60)["status"] == "stopped"
+        assert program.end() == 0
 
 
 def test_a_paused_worker_ends_what_it_has_and_takes_nothing_until_resume(

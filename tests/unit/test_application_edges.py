@@ -255,10 +255,11 @@ def test_whatever_a_runner_does_exactly_one_result_comes_out(
     assert (result.status, result.start is not None, result.end is not None) == (status, True, True)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), RecursionError()], ids=repr)
 @pytest.mark.parametrize("where", ["parse", "execute", "stop", "cleanup"])
-def test_a_runner_that_would_end_the_program_ends_only_its_task(where: str) -> None:
+def test_a_runner_that_would_end_the_program_ends_only_its_task(where: str, error: BaseException) -> None:  # G61
     registry = RunnerRegistry()
-    registry.register("odd", lambda: Odd(where, SystemExit(3)))
+    registry.register("odd", lambda: Odd(where, error))
     run = Run(Task("t", "odd"))
     run.token.cancel(CancelRequest(EndReason.STOPPED))
     result = Execution(ThreadRuntime(), registry, NoContexts()).run(run, lambda _: None)  # type: ignore[arg-type]
