@@ -117,7 +117,6 @@ def guarded(tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
     yield start
     for one in started:
         one.process.kill()
-        one.process.communicate()
         for name in subprocess.run(
             ["pgrep", "-f", one.mark], capture_output=True, text=True, check=False
         ).stdout.split():
@@ -125,6 +124,7 @@ def guarded(tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
                 os.kill(int(name), signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        one.process.communicate()  # survivors would keep its pipe open
 
 
 @pytest.mark.parametrize("deed", ["exit", "kill"])
