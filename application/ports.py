@@ -92,7 +92,8 @@ class Transport(Protocol):
     def connect(self, identity: Identity) -> None:
         """Open, register, and verify the registration. Link thread only; blocks up to the connect time-out.
 
-        Raises ConnectionLost or ConnectionRefused. Nothing received on a former connection is seen on the new one.
+        Raises ConnectionLost, ConnectionRefused, or the CoordinationError of a request that belongs to it (the lock of
+        the connection, the look at the registration). Nothing received on a former connection is seen on the new one.
         """
 
     def receive(self, timeout: float) -> Sequence[TaskEvent]:

@@ -16,7 +16,7 @@ from adapters.testkit.workers import memory_server
 from adapters.transports.memory.network import MemoryServer
 
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
-settings.register_profile("no-shrinking", phases=[Phase.explicit, Phase.generate])
+settings.register_profile("no-shrinking", derandomize=True, phases=[Phase.explicit, Phase.generate])
 # The usual run tries the same examples each time, so that it is red only for what was changed; `make torture` explores.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False)

@@ -14,6 +14,7 @@ from pytest_mock import MockerFixture
 
 from adapters.journal.memory import MemoryJournal
 from adapters.journal.sqlite import SqliteJournal
+from adapters.journal.swap import begin_swap
 from application.ports import Entry, Journal, Report
 from domain.errors import JournalError
 from domain.status import Status
@@ -29,6 +30,15 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]
     made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.sqlite")
     yield made
     made.close()
+
+
+def test_a_swap_that_cannot_begin_takes_nothing_away(tmp_path: Path) -> None:  # G1, G8
+    """What the WAL holds is in no other file until the new journal has a name."""
+    path, wal = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
+    wal.write_bytes(b"records")
+    with pytest.raises(OSError, match="fresh"):
+        begin_swap(tmp_path / "fresh", path)
+    assert wal.read_bytes() == b"records"
 
 
 def test_an_entry_walks_from_accepted_to_finished(journal: Journal) -> None:

@@ -194,6 +194,14 @@ def test_a_worker_that_ends_while_a_task_asks_for_its_lock_ends_in_order(
         assert "a defect of the worker" not in caplog.text
 
 
+def test_a_worker_whose_own_lock_cannot_be_had_asks_again() -> None:  # G47
+    with Scene() as scene:
+        scene.model.faults.add(Fault("lock/acquire *", status=503))
+        assert not scene.live(30.0, lambda: bool(scene.model.connections))
+        scene.model.faults.clear()
+        assert scene.live(60.0, lambda: bool(scene.model.connections))
+
+
 def test_an_idle_worker_asks_little() -> None:  # G57
     with Scene() as scene:
         scene.live(60.0)
