@@ -26,15 +26,18 @@ from adapters.testkit.world import try_seeds
 ROOT = Path(__file__).resolve().parent.parent.parent
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 RULES = {
-    "G2 G5 every task gets an end": ("G5", "G2"),
+    "G1 G2 G5 every task gets its own end": ("G5", "G1", "G2"),
     "G3 an end is never overwritten": ("G3",),
     "G4 nothing starts before the server knows": ("G4",),
     "G13 G19 nothing runs twice": ("G13", "G19"),
-    "G16 only the owner speaks for a task": ("G16",),
+    "G16 G20 G22 only the owner speaks for a task": ("G16", "G20", "G22"),
+    "G18 a lock is kept until the end is told": ("G18",),
     "G23 nothing survives its task": ("G23",),
+    "G35 a worker ends in order": ("G35",),
     "G38 G44 logs are whole": ("G38", "G44"),
     "G47 no loop dies, every worker comes back": ("G47",),
     "G53 messages fit the server": ("G53",),
+    "G86 the accounts add up": ("G86",),
 }
 
 
