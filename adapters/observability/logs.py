@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -9,11 +10,13 @@ import os
 import re
 import stat
 import sys
+import time
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from adapters.observability.line_writer import LineWriter
 from adapters.observability.redact import Redactor
 from domain.errors import ConfigError
 
@@ -21,6 +24,7 @@ from domain.errors import ConfigError
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 COLOURS = {"DEBUG": "\x1b[2m", "WARN": "\x1b[33m", "ERROR": "\x1b[31m", "FATAL": "\x1b[1;31m"}
 NAMES = 10_000  # how many tasks' names are remembered
+QUIET = 60.0  # seconds between two complaints about the same file
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40, "FATAL": 50}
 
 
@@ -105,6 +109,16 @@ class _Names(logging.Filter):
 class _PrivateFile(logging.handlers.RotatingFileHandler):
     """Every file it opens, also after a rotation, is the worker's alone (G66)."""
 
+    _quiet_until = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Once a minute. The library would print each line that it cannot write, with the secrets in its arguments."""
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET
+            logging.getLogger("worker").error(
+                "log.file: %s cannot be written: %s", self.baseFilename, sys.exc_info()[1]
+            )
+
     def _open(self) -> TextIOWrapper:
         def opener(path: str, flags: int) -> int:
             descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
@@ -113,6 +127,16 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
             return descriptor
 
         return open(self.baseFilename, self.mode, encoding=self.encoding, errors="backslashreplace", opener=opener)  # type: ignore[return-value]
+
+
+class _StandardError(logging.StreamHandler[LineWriter]):
+    def __init__(self) -> None:
+        super().__init__(LineWriter(sys.stderr.fileno()))
+
+    def close(self) -> None:
+        """Also called at the end of the program, by the library."""
+        self.stream.close()
+        super().close()
 
 
 def set_up(
@@ -127,10 +151,10 @@ def set_up(
     megabytes with ``rotate[1]`` old files kept. Call it again to change that. Raises ConfigError."""
     for number, name in ((30, "WARN"), (50, "FATAL")):
         logging.addLevelName(number, name)
-    out = stream or sys.stderr
-    text = form == "text" or (form == "auto" and out.isatty())
-    handler: logging.Handler = logging.StreamHandler(out)
-    colour = text and out.isatty() and "NO_COLOR" not in os.environ
+    terminal = (stream or sys.stderr).isatty()
+    text = form == "text" or (form == "auto" and terminal)
+    handler: logging.Handler = logging.StreamHandler(stream) if stream is not None else _StandardError()
+    colour = text and terminal and "NO_COLOR" not in os.environ
     handler.setFormatter(TextFormatter(redactor, colour) if text else JsonFormatter(redactor))
     handlers = [handler]
     if file is not None:
@@ -144,7 +168,8 @@ def set_up(
     root = logging.getLogger("worker")
     for old in list(root.handlers):
         root.removeHandler(old)
-        old.close()
+        with contextlib.suppress(OSError):  # its disk is full
+            old.close()
     names = _Names()
     for new in handlers:
         new.addFilter(names)

@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import selectors
 import signal
 import socket
@@ -77,8 +78,11 @@ def say(text: str) -> None:
     else:
         line = json.dumps({"time": stamp, "level": "WARN", "logger": "worker.guardian", "message": text}) + "\n"
     with contextlib.suppress(OSError):
-        sys.stderr.write(line)
-        sys.stderr.flush()
+        if select.select([], [sys.stderr], [], 0)[
+            1
+        ]:  # else nobody reads (Ctrl-S, a full pipe), and waiting helps nobody
+            sys.stderr.write(line)
+            sys.stderr.flush()
 
 
 class Guardian:
@@ -213,8 +217,8 @@ class Guardian:
             del self._leases[task_id]
             known = self._tasks.pop(task_id, None)
             if known is not None:
-                say(f"task {task_id}: its lock ran out and the worker did not act: its processes are killed")
                 self._kill_run(*known)
+                say(f"task {task_id}: its lock ran out and the worker did not act: its processes are killed")
                 self._overdue = True
         if self._overdue and not self._leases and now - self._beat > STUCK:
             # No task may run any more and the worker is stuck: what hid its origin is ended too.
@@ -239,12 +243,12 @@ class Guardian:
             self._beat = now  # the worker could give no sign of life while the machine slept
         self._looked = now
         if self._asked and now - self._asked_at > self._shutdown:
-            say("the worker did not end in time and is killed")
             self._worker.kill()
+            say("the worker did not end in time and is killed")
         elif now - self._beat > HANG:
-            say(f"no sign of life from the worker for {HANG:g} s: it is killed")
             self._beat = now
             self._worker.kill()
+            say(f"no sign of life from the worker for {HANG:g} s: it is killed")
 
     def _reap(self) -> None:
         """Collect every dead child; as subreaper (or process 1) they come from anywhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 import bootstrap
 from adapters.cli.commands import EXAMPLES
+from adapters.testkit.program import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
@@ -203,6 +205,25 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
         "ended",
     ]
     assert {oct(path.stat().st_mode & 0o077) for path in (tmp_path / "state").rglob("*")} == {"0o0"}  # G66
+
+
+def test_a_worker_whose_log_nobody_reads_goes_on_and_ends(tmp_path: Path) -> None:
+    """Ctrl-S on its terminal, a log collector that is stuck: the pipe is full from the start."""
+    job = {"name": "tick", "time": "* * * * * *", "command": f"echo run >>{tmp_path}/runs"}
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": [job]}))
+    (tmp_path / "config_worker.json").write_text("{}")
+    source, sink = os.pipe()
+    try:
+        os.write(sink, b"x" * fcntl.fcntl(sink, fcntl.F_GETPIPE_SZ))
+        process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=sink)
+        runs = tmp_path / "runs"
+        wait_until(lambda: runs.exists() and len(runs.read_text().splitlines()) >= 3, "tasks run")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        os.close(source)
+        os.close(sink)
 
 
 def test_a_hangup_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:

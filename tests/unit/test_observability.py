@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.observability import logs
+from adapters.observability.line_writer import LINES
 from adapters.observability.logs import inert, set_up
 from adapters.observability.metrics import MemoryMetrics
 from adapters.observability.redact import RedactedCredentials, Redactor
@@ -230,6 +232,42 @@ def test_a_line_that_cannot_be_formatted_is_still_one_line_without_secrets(capsy
     logging.getLogger("worker").info("%d seconds", "hunter2-token")
     assert "cannot be formatted: TypeError" in json.loads(out.getvalue())["message"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_file_on_a_full_disk_is_told_once_and_shows_no_secret(capsys: pytest.CaptureFixture[str]) -> None:  # G63
+    redactor, out = Redactor(), io.StringIO()
+    redactor.add("hunter2-token")
+    set_up(redactor, "INFO", "json", Path("/dev/full"), stream=out)
+    for _ in range(3):
+        logging.getLogger("worker").info("%s", "hunter2-token")
+    messages = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
+    assert [text for text in messages if text != "***"] == [
+        "log.file: /dev/full cannot be written: [Errno 28] No space left on device"
+    ]
+    assert len(messages) == 4
+    assert capsys.readouterr().err == ""
+    set_up(Redactor(), stream=io.StringIO())
+
+
+def test_nobody_who_logs_waits_for_a_reader_and_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, sink = os.pipe()
+    with open(sink, "w") as standard_error, open(source) as reader:
+        monkeypatch.setattr(sys, "stderr", standard_error)
+        set_up(Redactor(), form="json")
+        for number in range(LINES + 5_000):  # a pipe holds 64 KiB
+            logging.getLogger("worker").info("%d", number)
+        seen: list[int] = []
+        missing = 0
+        while len(seen) + missing < LINES + 5_000:
+            number, *rest = json.loads(reader.readline())["message"].split()
+            if rest:
+                assert "are missing: nobody read them" in " ".join(rest)
+                missing += int(number)
+            else:
+                seen.append(int(number))
+        set_up(Redactor(), stream=io.StringIO())  # ends the thread
+    assert missing > 0
+    assert seen == sorted(set(seen))
 
 
 def test_a_task_s_name_is_redacted_in_text_too() -> None:  # G63
