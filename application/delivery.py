@@ -20,6 +20,7 @@ POLL = (0.005, 0.02, 0.05, 0.15, 0.4, 1.0)  # seconds between looks after a send
 LOG_WAIT = 5.0  # seconds a result waits for the end of its log
 REMEMBER = 60.0  # seconds an ended task is refused on sight
 TOGETHER = 4  # from this many results on, one list request looks for all of them
+TROUBLE = 1.0  # seconds without a look, whatever waits, after one that a server in trouble did not answer (G55)
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Delivery:
         self._guard = ports.runtime.lock()
         self._parcels: dict[str, Parcel] = {}
         self._ended: dict[str, float] = {}
+        self._look_at = 0.0
         self._wake = ports.runtime.event()
         self.empty = ports.runtime.event()
         self.empty.set()
@@ -70,6 +72,7 @@ class Delivery:
         with self._guard:
             for parcel in self._parcels.values():
                 parcel.next_at = parcel.send_at = 0.0
+            self._look_at = 0.0
         self._wake.set()
 
     def run(self, closing: Callable[[], bool]) -> None:
@@ -109,7 +112,7 @@ class Delivery:
             nearest = min((it.next_at for it in self._parcels.values()), default=None)
         if nearest is None:
             return 1.0
-        return min(1.0, max(0.002, nearest - self._ports.runtime.now()))
+        return min(1.0, max(0.002, max(nearest, self._look_at) - self._ports.runtime.now()))
 
     def _round(self, closing: Callable[[], bool]) -> None:
         now = self._ports.runtime.now()
@@ -118,12 +121,18 @@ class Delivery:
         due = [parcel for parcel in due if self._log_is_there(parcel, now)]
         if not due:
             return
-        seen = self._list(due)
-        for parcel in due:
+        seen = self._list(due) if now >= self._look_at else {}
+        # New ones need no answer. Of the others who waits longest is next, so that one whose look always fails keeps
+        # nobody from being looked for.
+        for parcel in sorted(due, key=lambda it: (not self._untold(it), it.next_at)):
             if closing():
                 return
+            task = None
             # The first look comes after the first send: nothing can have been stored before.
-            task = None if self._untold(parcel) else self._look(parcel, seen)
+            if not self._untold(parcel):
+                if self._ports.runtime.now() < self._look_at:
+                    return
+                task = self._look(parcel, seen)
             if task is not None and self._is_settled(parcel, task):
                 continue
             if now >= parcel.send_at:
@@ -177,6 +186,7 @@ class Delivery:
         except CoordinationError as error:
             log.debug("looking for a result failed: %s", error, extra={"task": task_id})
             parcel.looks = len(POLL)
+            self._look_at = self._ports.runtime.now() + TROUBLE
         # Without having looked, nothing may be sent unless the lock is held.
         if not self._leases.holds(task_id):
             parcel.send_at = max(parcel.send_at, self._ports.runtime.now() + 0.5)

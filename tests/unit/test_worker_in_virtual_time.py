@@ -119,6 +119,30 @@ def test_a_result_that_the_server_does_not_take_is_looked_for_once_a_minute() ->
         assert scene.kit.worker.delivery.waiting() == 1
 
 
+def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() -> None:  # G55
+    """Each of thirty tasks has told its end, and no answer says whether it was heard."""
+    with Scene(Limits(concurrency=30)) as scene:
+        tasks = [scene.add_task(command="20") for _ in range(30)]
+        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        scene.model.faults.add(Fault("task *", status=500))
+        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"success"})
+        scene.calls.clear()
+        scene.live(60.0)
+        assert sum(count for call, count in scene.calls.items() if call.startswith("task ")) <= 2 * 60 + 10
+        scene.model.faults.clear()
+        assert scene.live(5.0, lambda: scene.kit.worker.delivery.waiting() == 0)
+
+
+def test_one_result_that_cannot_be_looked_for_keeps_no_other_from_it() -> None:  # G12
+    with Scene(Limits(concurrency=30)) as scene:
+        tasks = [scene.add_task(command="20") for _ in range(30)]
+        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        scene.model.faults.add(Fault(f"task /task/{tasks[0]}/", status=500))
+        scene.model.faults.add(Fault("task /task/", status=500))  # the list
+        scene.live(60.0)
+        assert scene.kit.worker.delivery.waiting() == 1
+
+
 def test_a_refused_key_costs_no_result_however_long() -> None:  # G1, G56
     limits = Limits(dead_letter_age=60.0)
     with Scene(limits) as scene:
