@@ -115,6 +115,9 @@ MUTANTS = [
     Mutant("logs of a settled task end with their worker", "adapters/journal/spool.py", "            self._take_over(task_id)\n", "            pass\n", (SPOOL,)),
     Mutant("a log that waits holds a descriptor", "adapters/journal/task_log.py", "        self._tail_size = 0\n        self.close()\n", "        self._tail_size = 0\n        self._descriptor, self.kept = -1, self._descriptor\n", (SPOOL,)),
     Mutant("a log that is gone frees no quota", "adapters/journal/spool.py", "            self._used -= found.size\n", "", (SPOOL,)),
+    Mutant("a server in trouble is asked for each result", "application/delivery.py", "            self._look_at = self._ports.runtime.now() + TROUBLE\n", "", (VIRTUAL,)),
+    Mutant("a look that fails comes first again", "application/delivery.py", "(not self._untold(it), it.next_at)", "(not self._untold(it), it.added)", (VIRTUAL,)),
+    Mutant("who logs waits for who reads", "adapters/observability/line_writer.py", "self._lines.put_nowait(text)", "self._lines.put(text)", ("tests/unit/test_observability.py",)),
 ]  # fmt: skip
 
 
