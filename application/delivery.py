@@ -49,10 +49,19 @@ class Delivery:
         self._guard = ports.runtime.lock()
         self._parcels: dict[str, Parcel] = {}
         self._ended: dict[str, float] = {}
+        self._unkept: set[str] = set()
         self._look_at = 0.0
         self._wake = ports.runtime.event()
         self.empty = ports.runtime.event()
         self.empty.set()
+
+    def keep(self, report: Report) -> None:
+        """Write a decided end to the journal; where that fails, again and again while it is delivered from memory."""
+        error = self._journal(report)
+        if error is not None:
+            log.error("its end could not be kept on disk: %s", error, extra={"task": report.task_id})
+            with self._guard:
+                self._unkept.add(report.task_id)
 
     def add(self, run: Run, report: Report) -> None:
         """Take over a decided end; the run leaves its slot."""
@@ -103,6 +112,7 @@ class Delivery:
         self._ports.metrics.count("tasks_settled")
         self._table.remove(task_id)
         with self._guard:
+            self._unkept.discard(task_id)
             self._parcels.pop(task_id, None)
             if not self._parcels:
                 self.empty.set()
@@ -127,6 +137,8 @@ class Delivery:
         for parcel in sorted(due, key=lambda it: (not self._untold(it), it.next_at)):
             if closing():
                 return
+            if parcel.report.task_id in self._unkept and self._journal(parcel.report) is None:
+                self._forget_unkept(parcel.report.task_id)
             task = None
             # The first look comes after the first send: nothing can have been stored before.
             if not self._untold(parcel):
@@ -140,6 +152,17 @@ class Delivery:
             soon = self._ports.runtime.now() + POLL[min(parcel.looks, len(POLL) - 1)]
             parcel.next_at = max(parcel.next_at, soon)  # later where the server does not take it
             parcel.looks += 1
+
+    def _journal(self, report: Report) -> JournalError | None:
+        try:
+            self._ports.journal.finish(report.task_id, report, self._ports.runtime.wall().timestamp())
+        except JournalError as error:
+            return error
+        return None
+
+    def _forget_unkept(self, task_id: str) -> None:
+        with self._guard:
+            self._unkept.discard(task_id)
 
     def _untold(self, parcel: Parcel) -> bool:
         """Never sent, and the lock says that nobody else can have spoken for the task (G16)."""

@@ -88,7 +88,7 @@ class Finish:
         """Keep the decided end, then let delivery take it from here."""
         self._ports.spool.finish(run.task.id)
         report = self._reporter.final(run.task.id, result)
-        self._keep(run, report)
+        self._delivery.keep(report)
         self._await_log(run)
         level = logging.INFO if result.status in (Status.SUCCESS, Status.RUNNING) else logging.WARNING
         log.log(
@@ -105,19 +105,12 @@ class Finish:
         """Give an unstarted task back to the server, for this or another worker."""
         self._ports.spool.finish(run.task.id)
         report = Report(run.task.id, Status.PENDING)
-        self._keep(run, report)
+        self._delivery.keep(report)
         self._delivery.add(run, report)
 
     def forget(self, run: Run) -> None:
         """Nothing was started and nothing is to be told."""
         self._delivery.settle(run.task.id)
-
-    def _keep(self, run: Run, report: Report) -> None:
-        try:
-            self._ports.journal.finish(run.task.id, report, self._ports.runtime.wall().timestamp())
-        except JournalError as error:
-            # It stays in memory and is delivered from there; only a crash before that could lose it.
-            log.error("its end could not be kept on disk: %s", error, extra=run.label)
 
     def _await_log(self, run: Run) -> None:
         """Let the task's last lines out first where that is quick: who reads along then reads its end as the end."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from application.approvals import LEFT_RUNNING, withdraw
 from application.delivery import Delivery
@@ -83,7 +82,7 @@ class Recovery:
         report = entry.report
         if report is None:
             report = self._lost(entry) if entry.started else Report(entry.task_id, Status.PENDING)
-            self._keep(replace(entry, report=report))
+            self._delivery.keep(report)
         log.warning("left from a former life: %s", report.status or "progress", extra=run.label)
         self._delivery.add(run, report)
 
@@ -93,13 +92,6 @@ class Recovery:
             EndReason.WORKER_LOST,
             "worker_lost: the worker ended while this task ran; its end is unknown",
         )
-
-    def _keep(self, entry: Entry) -> None:
-        assert entry.report is not None
-        try:
-            self._ports.journal.finish(entry.task_id, entry.report, self._ports.runtime.wall().timestamp())
-        except JournalError as error:
-            log.error("its end could not be kept on disk: %s", error, extra={"task": entry.task_id})
 
     def _look_at_suspects(self, closing: Callable[[], bool]) -> None:
         with self._guard:

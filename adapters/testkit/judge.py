@@ -87,10 +87,20 @@ def judge_truth(name: str, records: list[Record]) -> list[str]:
 
 
 def judge_repeats(name: str, records: list[Record]) -> list[str]:
-    """What one worker says again about an end is the same, byte for byte (G2, G11)."""
+    """What one worker says again about an end is the same, byte for byte (G2, G11).
+
+    An end that its disk would not take is in memory only: a crash before it is delivered makes it ``worker_lost`` (G7).
+    """
     said: dict[str, set[str]] = defaultdict(set)
+    unkept: set[str] = set()
     for record in records:
-        if record.kind in ("update", "update lost") and record.detail["status"] in ENDS:
+        if record.kind == "unkept":
+            unkept.add(record.worker)
+        elif record.kind == "decided":
+            unkept.discard(record.worker)
+        elif (
+            record.kind in ("update", "update lost") and record.detail["status"] in ENDS and record.worker not in unkept
+        ):
             said[record.worker].add(record.detail.get("digest", ""))
     return [f"G2 {name} was told {len(it)} ends by {who[:8]}" for who, it in said.items() if len(it) > 1]
 

@@ -23,6 +23,7 @@ from adapters.transports.memory.network import MemoryNetwork
 from adapters.transports.memory.server import ServerModel
 from application.accounts import unaccounted
 from application.ports import Identity, Limits, Report
+from domain.errors import JournalError
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry, Urgency
 from domain.status import Status
@@ -67,14 +68,18 @@ class Life:
 class ToldJournal(MemoryJournal):
     """Tells the history which end was decided and kept, so that a judge sees when another one arrives."""
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(self, note: Callable[[str, str, str], None]) -> None:
         super().__init__()
         self._note = note
 
     def finish(self, task_id: str, report: Report, finished_at: float) -> None:
-        super().finish(task_id, report, finished_at)
+        try:
+            super().finish(task_id, report, finished_at)
+        except JournalError:
+            self._note("unkept", task_id, "")
+            raise
         if report.status is not None and report.status.is_final:
-            self._note(task_id, report.status.value)
+            self._note("decided", task_id, report.status.value)
 
 
 class SimRunner:
@@ -156,21 +161,30 @@ class World:
         self.server_node.start("guardian", self._watch)
         try:
             settled = self.sim.run(self._is_settled, self._trouble + SETTLE)
+            if settled:  # at a moment when somebody may have just read a late event
+                self.sim.run(lambda: not self._books(), 30.0)
         finally:
             self.sim.close()
         verdict = self.seen + judge(self.model, settled)
         if any(process.alive for process in self.processes):
             verdict.append("G23 a process of an ended task is alive")
         if settled:
-            for life in self._living():
-                seen, who = life.kit.metrics.snapshot(), life.kit.identity.id
-                verdict += judge_counters(seen, self.model.history.records, who)
+            verdict += self._books()
         verdict += [
             f"G47 a loop died: {life.kit.worker.loops.failed!r}"
             for life in self.lives
             if life.kit.worker.loops.failed is not None
         ]
         return verdict
+
+    def _books(self) -> list[str]:
+        """What does not add up (G86)."""
+        records = self.model.history.records
+        return [
+            text
+            for life in self._living()
+            for text in judge_counters(life.kit.metrics.snapshot(), records, life.kit.identity.id)
+        ]
 
     def start_process(self, task: str, node: SimNode) -> Process:
         row = self.model.tasks[task]
@@ -185,7 +199,7 @@ class World:
             self.model.note("process end", process.task)
 
     def _journal(self, worker: str) -> MemoryJournal:
-        return ToldJournal(lambda task, status: self.model.note("decided", task, worker, status=status))
+        return ToldJournal(lambda kind, task, status: self.model.note(kind, task, worker, status=status))
 
     def _be_born(self, number: int) -> Life:
         node = self.sim.node(f"w{number}", rate=self.random.uniform(0.97, 1.03))

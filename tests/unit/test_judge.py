@@ -33,6 +33,15 @@ RELEASE = record("release", holder="v", owned=True)
     ("records", "guarantee"),
     [
         ([record("decided", status="success"), record("terminal", status="error")], "G1"),
+        (
+            [
+                record("unkept"),
+                record("decided", status="success"),
+                record("update lost", status="success", digest="a"),
+                update("error", digest="b"),
+            ],
+            "G2",
+        ),
         ([update("success", digest="a"), update("success", digest="b", refused="finished")], "G2"),
         ([record("update lost", status="success", digest="a"), update("success", digest="b")], "G2"),
         ([record("patch", ended=True)], "G3"),
@@ -55,6 +64,14 @@ def test_a_planted_violation_is_seen(records: list[Record], guarantee: str) -> N
     "records",
     [
         [update("running", owner=None, before="pending"), START, END, update("success"), DONE, RELEASE],
+        # Its disk would not take the end, and it crashed before the end was delivered (G7).
+        [
+            record("unkept"),
+            record("update lost", status="success", digest="a"),
+            record("decided", status="error"),
+            update("error", digest="b"),
+            record("terminal", status="error"),
+        ],
         # Sent again after its connection was cut (G11).
         [update("success"), DONE, update("success", before="success", refused="finished")],
         # Handed back by one worker, taken by the next; the old name stays on the row (protocol 5.4).
@@ -64,7 +81,7 @@ def test_a_planted_violation_is_seen(records: list[Record], guarantee: str) -> N
         # The server's own end comes first; the process goes, then the lock.
         [START, record("ended by server", status="canceled"), END, update("stopped", refused="finished"), RELEASE],
     ],
-    ids=["plain", "repeated", "handed back", "looked at", "cancelled"],
+    ids=["plain", "unkept", "repeated", "handed back", "looked at", "cancelled"],
 )
 def test_a_clean_history_passes(records: list[Record]) -> None:
     assert judge_task("task-1234", records) == []

@@ -119,6 +119,19 @@ def test_a_result_that_the_server_does_not_take_is_looked_for_once_a_minute() ->
         assert scene.kit.worker.delivery.waiting() == 1
 
 
+def test_an_end_that_the_disk_did_not_take_is_kept_as_soon_as_it_does() -> None:  # G7
+    journal = MemoryJournal()
+    with Scene(journal=journal) as scene:
+        task = scene.add_task(command="5")
+        assert scene.live(60.0, lambda: scene.status(task) == "running")
+        scene.model.faults.add(Fault("update success *", DISCARD))
+        journal.fail = True
+        assert scene.live(60.0, lambda: scene.kit.worker.delivery.waiting() == 1)
+        assert [entry.phase for entry in journal.entries()] != ["finished"]
+        journal.fail = False
+        assert scene.live(5.0, lambda: [entry.phase for entry in journal.entries()] == ["finished"])
+
+
 def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() -> None:  # G55
     """Each of thirty tasks has told its end, and no answer says whether it was heard."""
     with Scene(Limits(concurrency=30)) as scene:
