@@ -17,8 +17,9 @@ ROOT = Path(__file__).parent.parent.parent
 SEEDS = 500
 CHUNK = 25
 
-# Seeds that once found a defect, here or in the torture run: they are tried for ever. No released defect has one yet;
-# these are the ones by which the deliberate defects of adapters/testkit/mutants.py showed themselves in November 2026.
+# Seeds that once found a defect, here or in the torture run: they are tried for ever. Those above 10000 found one of the
+# worker or its judge; the others are those by which the deliberate defects of adapters/testkit/mutants.py showed
+# themselves in November 2026.
 PINNED = {
     1001: "a started task of a former life is run again (G19)",
     1002: "a failed log batch is dropped (G38)",
@@ -29,6 +30,10 @@ PINNED = {
     1025: "running is not read back (G4)",
     1031: "nothing is recovered (G1)",
     1124: "the event's copy is run, not the fresh one (G20)",
+    10399: "a worker that ended while a task asked for its lock told of a defect (G35, G86)",
+    100953: "an end that the disk did not take stayed in memory when there was room again (G7)",
+    131629: "a world was judged while a worker had an event in hand (G86)",
+    135186: "as 100953: the crash came at once, and worker_lost is right (G2, G7)",
 }
 
 
