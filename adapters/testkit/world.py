@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 
 from adapters.journal.memory import MemoryJournal, MemorySpool
 from adapters.testkit.judge import judge, judge_counters
@@ -140,6 +141,7 @@ class World:
         self.told: list[str] = []
         self.seen: list[str] = []  # what was violated while the world still went on
         self._trouble = trouble
+        self._ids = Random(seed)  # so that a replay names the tasks as the verdict did
         self._identities = [
             Identity(str(uuid.UUID(int=self.random.getrandbits(128), version=4)), f"w{number}", tasks=("fake",))
             for number in range(workers)
@@ -227,7 +229,8 @@ class World:
                 self.server_node.sleep(self.random.uniform(0, self._trouble / self._tasks * self._crowd))
             seconds = self.random.choice((1, 1, 3, 12, 40))
             code = str(self.random.choice((0, 0, 3)))
-            made.append(self.model.add_task(category="fake", command=str(seconds), args=code))
+            task_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+            made.append(self.model.add_task(id=task_id, category="fake", command=str(seconds), args=code))
             if self.random.random() < 0.4:
                 self.model.broadcast(made[-1])
             if self.random.random() < 0.3:
