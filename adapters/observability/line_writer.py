@@ -13,7 +13,7 @@ import select
 import threading
 
 LINES = 10_000  # how many wait for a reader; more are dropped and counted
-FLUSH = 2.0  # seconds that the end of the program waits for a reader
+FLUSH = 2.0  # seconds that the end of the program waits for a reader, once for room and once for the rest
 
 
 class LineWriter:
@@ -36,7 +36,7 @@ class LineWriter:
         """What is written is under way."""
 
     def close(self) -> None:
-        """Wait until all is written, FLUSH seconds at most. Idempotent."""
+        """Wait until all is written, twice FLUSH seconds at most. Idempotent."""
         try:
             self._lines.put(None, timeout=FLUSH)
             self._thread.join(FLUSH)

@@ -78,9 +78,8 @@ def say(text: str) -> None:
     else:
         line = json.dumps({"time": stamp, "level": "WARN", "logger": "worker.guardian", "message": text}) + "\n"
     with contextlib.suppress(OSError):
-        if select.select([], [sys.stderr], [], 0)[
-            1
-        ]:  # else nobody reads (Ctrl-S, a full pipe), and waiting helps nobody
+        _, writable, _ = select.select([], [sys.stderr], [], 0)
+        if writable:  # else nobody reads (Ctrl-S, a full pipe), and waiting would keep the guardian from its work
             sys.stderr.write(line)
             sys.stderr.flush()
 
