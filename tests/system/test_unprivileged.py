@@ -26,7 +26,11 @@ from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.program import ROOT, Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# One after the other: limits on processes count all of a user's, those of a test beside too.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.xdist_group("nobody"),
+]
 
 NOBODY = 65534
 PATH = os.pathsep.join([str(ROOT), *site.getsitepackages()])
