@@ -35,11 +35,15 @@ GLOT = {"mysql": "mysql", "postgresql": "postgres", "sqlite": "sqlite"}
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``kind`` is DQL, DML, DDL or MAINTENANCE. ``streams``: a plain query, which a cursor on the server may run."""
+    """``kind`` is DQL, DML, DDL or MAINTENANCE.
+
+    ``streams``: a plain query, which a cursor on the server may run. ``changes``: executing it again is not the same.
+    """
 
     kind: str
     text: str
     streams: bool
+    changes: bool = True
 
 
 def classify(sql: str, dialect: str) -> Statement:
@@ -62,7 +66,8 @@ def classify(sql: str, dialect: str) -> Statement:
     kind = KINDS[first]
     if first == "EXPLAIN" and "ANALYZE" in words and CHANGES & set(words):
         kind = "DML"  # it really executes the change
-    return Statement(kind, sql, first in ("SELECT", "VALUES") and "INTO" not in words)
+    streams = first in ("SELECT", "VALUES") and "INTO" not in words
+    return Statement(kind, sql, streams, changes=kind != "DQL" or "INTO" in words)
 
 
 def _refuse(code: list[Piece], words: list[str], sql: str) -> None:
@@ -94,5 +99,5 @@ def _common_table(sql: str, dialect: str, words: list[str]) -> Statement:
     if len(parsed) != 1:
         raise InvalidTask("sql holds several statements: give each its own task")
     if isinstance(parsed[0], exp.Query) and not CHANGES & set(words):
-        return Statement("DQL", sql, "INTO" not in words)
+        return Statement("DQL", sql, "INTO" not in words, changes="INTO" in words)
     return Statement("DQL" if isinstance(parsed[0], exp.Query) else "DML", sql, streams=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.runners.database.session import CANCEL, CONNECT, Cancelled, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
+from adapters.runners.database.values import mysql_conversions, plain, postgresql_loaders
 from domain.errors import MissingExtra, WorkerError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 NO_TLS = 2026  # the driver's number for a server without TLS
+LONGEST = 2**31 - 1  # milliseconds that PostgreSQL takes for a limit, almost 25 days
 
 
 class Engine(Protocol):
@@ -90,6 +92,7 @@ class MySql:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            conv=mysql_conversions(),
             local_infile=False,
             connect_timeout=limit,
             ssl=tls_context(self._args) if secure else None,
@@ -147,7 +150,9 @@ class PostgreSql:
         host, port = self._args.address
         mode = {"off": "disable", "require": "require", "verify": "verify-full"}.get(self._args.tls, "prefer")
         # Ends the statement even if this worker is gone by then; a little later than the worker itself would.
-        limit = f"-c statement_timeout={int((self._timeout + CANCEL) * 1000)}" if self._timeout else ""
+        limit = ""
+        if self._timeout:
+            limit = f"-c statement_timeout={min(int((self._timeout + CANCEL) * 1000), LONGEST)}"
         described = self._driver.conninfo.make_conninfo(
             host=host,
             port=port,
@@ -162,6 +167,7 @@ class PostgreSql:
         connection.prepare_threshold = 0  # the server takes exactly one statement in a text that it prepares
         for kind in (bool, int, float):
             connection.adapters.register_dumper(kind, self._untyped())
+        postgresql_loaders(connection)
         return connection
 
     @staticmethod
@@ -221,6 +227,7 @@ class Sqlite:
     def connect(self) -> Any:
         connection = sqlite3.connect(self._path, timeout=0, check_same_thread=False, factory=PatientConnection)
         connection.interrupted = self._interrupted
+        connection.text_factory = plain  # a text that is no UTF-8 is no reason to fail
         connection.set_progress_handler(self._interrupted.is_set, 10_000)  # meets what begins after the interrupt, too
         return connection
 

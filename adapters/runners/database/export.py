@@ -23,6 +23,14 @@ class Export(Protocol):
     def close(self) -> None: ...
 
 
+def check_excel() -> None:
+    """Raises MissingExtra; asked before the statement is executed."""
+    try:
+        import xlsxwriter  # noqa: F401
+    except ImportError:
+        raise MissingExtra("export_excel", "sql") from None
+
+
 def open_export(kind: str, task_id: str, columns: Sequence[str], now: datetime) -> Export:
     """A new file below ``CRONJOB_EXPORT_DIR`` (or ./exports), never over an old one. Raises OSError."""
     folder = Path(os.environ.get("CRONJOB_EXPORT_DIR") or "exports") / now.strftime("%Y%m")
@@ -56,11 +64,8 @@ class Excel:
     """In constant memory: rows go to disk as they come."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        try:
-            import xlsxwriter
-        except ImportError:
-            path.unlink()
-            raise MissingExtra("export_excel", "sql") from None
+        import xlsxwriter
+
         self.path = path
         self._book = xlsxwriter.Workbook(
             str(path), {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}

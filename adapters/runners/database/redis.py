@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.runners.database.session import CONNECT, Connecting, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
-from adapters.runners.database.sql import plain
+from adapters.runners.database.values import plain
 from adapters.runners.output import ROOM, first, shortened, size
 from domain.errors import InvalidTask, MissingExtra, WorkerError
 from domain.runner import CancelRequest

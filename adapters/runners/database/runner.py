@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from adapters.process.workdir import NoWorkingDirectory, prepare
 from adapters.runners.base import BaseRunner
 from adapters.runners.database import engines
 from adapters.runners.database.classify import Statement, classify
+from adapters.runners.database.export import check_excel
 from adapters.runners.database.parameters import bind
 from adapters.runners.database.settings import DatabaseArgs, Login, login, read
 from domain.errors import MissingExtra
@@ -37,7 +39,7 @@ class DatabaseRunner(BaseRunner):
         else:
             statement = classify(found.sql, found.db_type)
             text, self._values = bind(found.sql, found.db_type, found.params)
-            self._statement = Statement(statement.kind, text, statement.streams)
+            self._statement = replace(statement, text=text)
         self._args = found
 
     def run(self, context: ExecutionContext) -> Result:
@@ -53,13 +55,15 @@ class DatabaseRunner(BaseRunner):
             raise MissingExtra("a database task", "sql") from None
         from adapters.runners.database.sql import SqlRun
 
+        if self._args.export_excel:
+            check_excel()
         try:
             folder = (prepare(context) if self._args.db_type == "sqlite" else None) or Path()
         except NoWorkingDirectory as error:
             return self.end(EndReason.NO_SUCH_DIRECTORY, error=str(error), exit_code=-1)
         engine = engines.make(self._args, secret, self.timeout, folder)
         output = SqlRun(engine, self._args, context).run(self._statement, self._values, self.cancel)
-        if self.cancel.requested:
+        if self.cancel.requested and not self._statement.changes:
             return self.cancelled()
         log = summary(output)
         context.log(f"[DB] {log}\n".encode())

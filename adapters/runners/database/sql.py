@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import Any
 
 from adapters.runners.database.classify import Statement
 from adapters.runners.database.engines import Engine
-from adapters.runners.database.export import Export, open_export
+from adapters.runners.database.rows import BATCH, Rows
 from adapters.runners.database.session import CANCEL, Cancelled, Connecting
 from adapters.runners.database.settings import DatabaseArgs
-from adapters.runners.output import size
-from domain.errors import MissingExtra, WorkerError
+from domain.errors import WorkerError
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
 
-BATCH = 200
 Values = tuple[Any, ...] | None
 
 
@@ -89,7 +85,8 @@ class SqlRun:
 
     def _execute(self, engine: Any, statement: Statement, values: Values, cancel: CancelToken) -> dict[str, Any]:
         began = time.monotonic()
-        with engine.connect() as plain_connection:
+        plain_connection = engine.connect()
+        try:
             options: dict[str, Any] = {"no_parameters": values is None}
             if statement.streams and self._args.db_type != "sqlite":
                 options |= {"stream_results": True, "max_row_buffer": BATCH}
@@ -101,91 +98,29 @@ class SqlRun:
             result = connection.exec_driver_sql(statement.text, values)
             output: dict[str, Any] = {"sql_type": statement.kind}
             if result.returns_rows:
-                output |= self._read(result, cancel)
+                output |= self._rows(result, statement, cancel)
             if statement.kind == "DML":
                 count = output.get("row_count", result.rowcount)
                 output["affected_rows"] = max(result.rowcount if result.rowcount >= 0 else count, 0)
                 output["last_insert_id"] = 0 if self._args.db_type == "postgresql" else (result.lastrowid or 0)
             result.close()
-            if connection.in_transaction():
+            if connection.in_transaction() and self._args.db_type != "mysql":  # that one has committed by itself
                 connection.commit()
+        finally:
+            with suppress(Exception):  # what has been done stays done, also where the line is gone
+                plain_connection.close()
         return output | {"duration_ms": int((time.monotonic() - began) * 1000)}
 
-    def _read(self, result: Any, cancel: CancelToken) -> dict[str, Any]:
-        columns = unique([str(entry[0]) for entry in result.cursor.description])
-        rows: list[dict[str, Any]] = []
-        used = count = 0
-        truncated = full = False
-        export: Export | None = None
-        try:
-            while not truncated and (batch := result.fetchmany(BATCH)):
-                if cancel.requested:
-                    raise Cancelled("cancelled")
-                for values in batch:
-                    if count == self._args.rows:
-                        truncated = True
-                        break
-                    count += 1
-                    cells = [plain(value) for value in values]
-                    if export is None and (self._args.export_excel or self._args.export_csv):
-                        export = self._open_export(columns)
-                    if export is not None:
-                        export.row(cells)
-                    row = dict(zip(columns, cells, strict=True))
-                    used += 0 if full else size(row)
-                    full = full or used > self._args.max_bytes
-                    if not full:
-                        rows.append(row)
-        finally:
-            if export is not None:
-                export.close()
-        found = {"row_count": count, "columns": columns, "rows": rows, "truncated": truncated or full}
-        return found | ({"export_file": str(export.path)} if export is not None else {})
-
-    def _open_export(self, columns: Sequence[str]) -> Export:
-        kind = "csv" if self._args.export_csv else "xlsx"
-        try:
-            return open_export(kind, self._context.task_id, columns, datetime.now().astimezone())
-        except MissingExtra:
-            raise
-        except OSError as error:
-            raise WorkerError(f"export: {error}") from None
+    def _rows(self, result: Any, statement: Statement, cancel: CancelToken) -> dict[str, Any]:
+        rows = Rows(self._args, self._context, cancel, changes=statement.changes)
+        cursor = result.cursor
+        if self._args.db_type != "mysql" or statement.streams:
+            return rows.read(cursor.description, result.fetchmany)
+        # Not by the result, which would close the cursor behind the first set, and swallow every later error.
+        return rows.read(cursor.description, cursor.fetchmany) | rows.further(cursor)
 
     def _explain(self, error: Exception) -> str:
         cause = getattr(error, "orig", None) or error
         host, port = self._args.address
         where = self._args.database if self._args.db_type == "sqlite" else f"{host}:{port}"
         return f"{self._args.db_type} {where}: {cause}".strip()
-
-
-def unique(names: list[str]) -> list[str]:
-    """Names of columns with a number behind a repeated one, so that no value hides another (D6)."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{name}_{number}"
-        taken.add(candidate)
-        found.append(candidate)
-    return found
-
-
-def plain(value: Any) -> Any:
-    """A value that JSON can hold; bytes that are no text become ``{"base64": ...}`` as text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        raw = bytes(value)
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return "base64:" + base64.b64encode(raw).decode()
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    return str(value)
