@@ -6,7 +6,6 @@ of header and body gets only what is left of the caller's time.
 
 from __future__ import annotations
 
-import http.client
 import io
 import socket
 import threading
@@ -17,6 +16,8 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from adapters.wire.interim import FinalResponse
 
 # The server closes a connection idle for 60 s; one that is not quite that old is not worth the risk.
 IDLE_LIMIT = 30.0
@@ -88,7 +89,7 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-class _TimedResponse(http.client.HTTPResponse):
+class _TimedResponse(FinalResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw = self.fp.detach()

@@ -14,6 +14,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from adapters.wire.interim import FinalResponse
 from domain.errors import WorkerError
 
 # Cloud metadata services: whoever can make the worker ask them gets its keys.
@@ -72,6 +73,8 @@ class Connections:
         dial = self.dial
 
         class Connection(base):  # type: ignore[misc]
+            response_class = FinalResponse
+
             def _new_conn(self) -> socket.socket:
                 sock = dial(self._dns_host, self.port, self.timeout if isinstance(self.timeout, (int, float)) else None)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

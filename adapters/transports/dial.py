@@ -7,6 +7,7 @@ import ssl
 
 from adapters.transports.duplex import boottime
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
+from adapters.wire.interim import interim
 from domain.errors import ConnectionLost, ConnectionRefused
 
 _USER_TIMEOUT_MS = 30_000
@@ -79,24 +80,30 @@ def _tunnel(sock: socket.socket, address: ApiAddress, proxy: ProxyAddress, deadl
     lines = [f"CONNECT {address.authority} HTTP/1.1", f"Host: {address.authority}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    answer = bytearray()
     try:
         sock.settimeout(_left(deadline, proxy.host))
         sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-        # Byte by byte: what follows the answer belongs to the tunnel.
-        while not answer.endswith(b"\r\n\r\n"):
-            sock.settimeout(_left(deadline, proxy.host))
-            byte = sock.recv(1)
-            if not byte or len(answer) > _ANSWER_LIMIT:
-                raise ConnectionLost(f"the proxy {proxy.authority} gave no usable answer")
-            answer += byte
+        while interim(status := _proxy_status(sock, proxy, deadline)):
+            pass
     except OSError as error:
         raise ConnectionLost(f"the proxy {proxy.authority} failed: {_why(error)}") from None
+    if status != 200:
+        raise ConnectionRefused(f"the proxy {proxy.authority} answered {status} to CONNECT")
+
+
+def _proxy_status(sock: socket.socket, proxy: ProxyAddress, deadline: float) -> int:
+    answer = bytearray()
+    # Byte by byte: what follows the answer belongs to the tunnel.
+    while not answer.endswith(b"\r\n\r\n"):
+        sock.settimeout(_left(deadline, proxy.host))
+        byte = sock.recv(1)
+        if not byte or len(answer) > _ANSWER_LIMIT:
+            raise ConnectionLost(f"the proxy {proxy.authority} gave no usable answer")
+        answer += byte
     words = bytes(answer).split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ConnectionLost(f"{proxy.authority} does not answer like a proxy")
-    if words[1] != b"200":
-        raise ConnectionRefused(f"the proxy {proxy.authority} answered {words[1].decode()} to CONNECT")
+    return int(words[1])
 
 
 def _left(deadline: float, host: str) -> float:

@@ -17,6 +17,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     truncated: bool
+    fault: str = ""  # why the body cannot be read
 
 
 def output_of(text: str, status: int, truncated: bool = False) -> str:

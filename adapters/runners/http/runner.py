@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import replace
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead, LineTooLong
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,12 +17,14 @@ from adapters.runners.base import BaseRunner
 from adapters.runners.dialling import Connections
 from adapters.runners.http.answer import Answer, charset, output_of
 from adapters.runners.http.request import HttpArgs, Request, ascii_host, check_url, make_request, redirected, safe_url
+from adapters.runners.http.unpack import PIECE, Unreadable, unpack
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 REDIRECTS = (301, 302, 303, 307, 308)
+LONGEST = 2_000_000.0  # seconds of one wait, which a socket can still hold
 
 
 class HttpRunner(BaseRunner):
@@ -96,7 +98,7 @@ class HttpRunner(BaseRunner):
     def _send(self, request: Request, until: float) -> Answer:
         parts = urlsplit(request.url)
         host, path = parts.hostname or "", urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        timeout = urllib3.Timeout(total=max(0.05, until - time.monotonic()))
+        timeout = urllib3.Timeout(total=min(max(0.05, until - time.monotonic()), LONGEST))
         tls = self._tls() if parts.scheme == "https" else None
         pool = self._connections.pool(tls is not None, ascii_host(host), parts.port, timeout, tls)
         if isinstance(pool, HTTPSConnectionPool):
@@ -109,24 +111,32 @@ class HttpRunner(BaseRunner):
                 request.method, path, body=request.body, headers=headers, retries=False, redirect=False,
                 preload_content=False,
             )  # fmt: skip
-            body, truncated = b"", False
-            for piece in response.stream(65_536, decode_content=True):
-                body += piece
-                if len(body) > self._args.max_response_bytes:
-                    body, truncated = body[: self._args.max_response_bytes], True
-                    break
-                if time.monotonic() > until:
-                    break
-            # A connection that a cancel ended looks like the end of an answer without a length.
-            if self.cancel.requested or time.monotonic() > until:
-                raise OSError("ended while reading the answer")
-            found = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, response.reason or "", found, body, truncated)
+            return self._receive(response, until)
         finally:
             if response is not None:
                 response.close()
             pool.close()
             self._connections.close()
+
+    def _receive(self, response: urllib3.BaseHTTPResponse, until: float) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        most = self._args.max_response_bytes
+        step = min(PIECE, most + 1)
+        pieces = iter(lambda: response.read(step, decode_content=False), b"")
+        # Not from the headers above, which hold the last of equal names only.
+        encodings = ",".join(response.headers.get(name, "") for name in ("Content-Encoding", "Transfer-Encoding"))
+        body, fault = bytearray(), ""
+        try:
+            for piece in unpack(pieces, encodings):
+                body += piece
+                if len(body) > most or time.monotonic() > until:
+                    break
+        except Unreadable as error:
+            fault = str(error)
+        # A connection that a cancel ended looks like the end of an answer without a length.
+        if self.cancel.requested or time.monotonic() > until:
+            raise OSError("ended while reading the answer")
+        return Answer(response.status, response.reason or "", headers, bytes(body[:most]), len(body) > most, fault)
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self._args.ca_file or None)
@@ -139,15 +149,15 @@ class HttpRunner(BaseRunner):
     def _judge(self, answer: Answer) -> Result:
         expected = self._args.expected_status
         text = answer.body.decode(charset(answer.headers.get("content-type", "")), "replace")
-        good = answer.status in expected if expected else answer.status < 400
+        good = answer.status in expected if expected else 200 <= answer.status < 400
         output = output_of(text, answer.status, answer.truncated)
         cut = f"\n... cut after {self._args.max_response_bytes} bytes (max_response_bytes)" if answer.truncated else ""
         log = f"HTTP {answer.status} {answer.reason}\n{text}{cut}"
-        if good:
+        if good and not answer.fault:
             result = self.end(EndReason.COMPLETED, output=output, log=log, exit_code=answer.status)
             return replace(result, truncated=answer.truncated)
-        wanted = f", expected {', '.join(map(str, expected))}" if expected else ""
-        error = f"HTTP status {answer.status}{wanted}"
+        wanted = f", expected {', '.join(map(str, expected))}" if expected and not good else ""
+        error = f"HTTP status {answer.status}{wanted}" + (f"; {answer.fault}" if answer.fault else "")
         result = self.end(EndReason.FAILED, output=output, log=log, error=error, exit_code=answer.status)
         return replace(result, truncated=answer.truncated)
 
@@ -167,6 +177,10 @@ def explain(error: Exception) -> str:
     if isinstance(cause, OSError):
         return f"connection failed: {cause.strerror or cause}"
     name = type(cause).__name__
+    if isinstance(cause, (IncompleteRead, urllib3.exceptions.IncompleteRead)):
+        return "connection failed: the answer was cut"
+    if type(cause) in (HTTPException, LineTooLong, urllib3.exceptions.InvalidHeader):
+        return f"the answer cannot be read: {cause}"  # too many headers, too long ones, two lengths
     if isinstance(cause, (urllib3.exceptions.HTTPError, HTTPException)):
         return f"connection failed: {name}"
     return f"{name}: {cause}"

@@ -49,7 +49,7 @@ class Web:
                 answer.close()
             pool.close()
             self._connections.close()
-        if answer.status >= 300:
+        if not 200 <= answer.status < 300:
             raise NotSent(f"the service answered HTTP status {answer.status}")
         try:
             document = json.loads(text)
