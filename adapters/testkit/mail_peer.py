@@ -21,9 +21,16 @@ class MailBox:
     """An SMTP server on a free loopback port for the time of a ``with`` block; one login is valid.
 
     With ``tls`` it offers STARTTLS and asks for a login behind it. ``refuse`` is the recipient that it does not take.
+    ``options`` are those of aiosmtpd's Controller.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None, refuse: str = "", login: tuple[str, str] = (USER, PASSWORD)):
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        refuse: str = "",
+        login: tuple[str, str] = (USER, PASSWORD),
+        **options: Any,
+    ) -> None:
         self.mails: list[tuple[list[str], str]] = []
         self.encrypted: list[bool] = []
         self._refuse = refuse
@@ -36,6 +43,7 @@ class MailBox:
             tls_context=tls,
             auth_required=tls is not None,
             authenticator=self._authenticate,
+            **options,
         )
 
     def __enter__(self) -> MailBox:

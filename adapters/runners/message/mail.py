@@ -7,11 +7,13 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import formataddr
+from email.utils import localtime, make_msgid
 from typing import Any
 
 from adapters.runners.dialling import Connections
+from adapters.runners.message.addresses import addresses, ascii_domain, made
 from adapters.runners.message.task import MessageArgs, NotSent, number_of, text_of
 from domain.errors import InvalidTask
 from domain.runner import Credential
@@ -32,7 +34,9 @@ class Mail:
         value = credential.value
         host, port = text_of(value, "smtp_host"), number_of(value, "smtp_port", 587)
         user = text_of(value, "username")
-        message = self._mail(user, str(value.get("from_name") or ""))
+        sender = made(str(value.get("from_name") or user), user)
+        everybody = [one.addr_spec for one in addresses([*self._args.to, *self._args.cc, *self._args.bcc])]
+        message = self._mail(sender, sender.domain or ascii_domain(host))
         tls = ssl.create_default_context()
         if self._ca_file:
             tls.load_verify_locations(self._ca_file)
@@ -44,20 +48,21 @@ class Mail:
                 smtp.starttls(context=tls)  # a server that does not offer it gets nothing (M5)
             if password := value.get("password"):
                 _log_in(smtp, user, str(password))
-            refused = smtp.send_message(message, to_addrs=[*self._args.to, *self._args.cc, *self._args.bcc])
+            _check_utf8(smtp, [sender.addr_spec, *everybody])
+            refused = smtp.send_message(message, sender.addr_spec, everybody)
             if refused:
                 raise NotSent(f"refused for {refusals(refused)}; sent to the others")
 
-    def _mail(self, user: str, name: str) -> EmailMessage:
+    def _mail(self, sender: Address, place: str) -> EmailMessage:
         args, message = self._args, EmailMessage()
         try:
-            message["From"] = formataddr((name or user, user))
-            message["To"] = ", ".join(args.to)
-            if args.cc:
-                message["Cc"] = ", ".join(args.cc)
-            if args.reply_to:
-                message["Reply-To"] = args.reply_to
+            message["From"] = sender
+            for name, given in (("To", args.to), ("Cc", args.cc), ("Reply-To", [args.reply_to])):
+                if texts := [text for text in given if text]:
+                    message[name] = addresses(texts)
             message["Subject"] = args.subject
+            message["Date"] = localtime()
+            message["Message-ID"] = make_msgid(domain=place)
         except ValueError as error:
             raise InvalidTask(f"a mail header is not valid: {error}") from None
         message.set_content(args.content, subtype="html" if args.content_type == "html" else "plain")
@@ -112,8 +117,33 @@ def _bytes_of(attachment: Mapping[str, Any]) -> bytes:
     return str(attachment.get("content", "")).encode("utf-8", "replace")
 
 
+def _check_utf8(smtp: smtplib.SMTP, everybody: list[str]) -> None:
+    smtp.ehlo_or_helo_if_needed()
+    if not smtp.has_extn("smtputf8") and (odd := [address for address in everybody if not address.isascii()]):
+        raise NotSent(f"the mail server takes no addresses beyond ASCII (it offers no SMTPUTF8): {', '.join(odd)}")
+
+
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
-    try:
+    """As the library does for ASCII; for the rest as RFC 4616 says, in UTF-8, which the library refuses."""
+    if (user + password).isascii():
         smtp.login(user, password)
+        return
+    smtp.ehlo_or_helo_if_needed()
+    offered = smtp.esmtp_features.get("auth", "").upper().split()
+    try:
+        if "PLAIN" in offered:
+            code, said = smtp.docmd("AUTH", f"PLAIN {_base64(f'{chr(0)}{user}{chr(0)}{password}')}")
+        elif "LOGIN" in offered:
+            code, said = smtp.docmd("AUTH", f"LOGIN {_base64(user)}")
+            if code == 334:
+                code, said = smtp.docmd(_base64(password))
+        else:
+            raise NotSent("the mail server offers no login (AUTH PLAIN or LOGIN) for a password beyond ASCII")
     except UnicodeEncodeError:  # its text would show what it failed at
-        raise InvalidTask("the credential's username or password holds characters that are not ASCII") from None
+        raise InvalidTask("the credential's username or password holds half a character (a lone surrogate)") from None
+    if code not in (235, 503):
+        raise smtplib.SMTPAuthenticationError(code, said)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -127,7 +127,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"the mail server refused every recipient: {refusals(error.recipients)}"
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return f"{error}; a mail server without STARTTLS gets nothing unless the credential has use_tls false"
+        hint = "; a mail server without STARTTLS gets nothing unless the credential has use_tls false"
+        return f"{error}{hint if 'STARTTLS' in str(error) else ''}"
     if isinstance(error, smtplib.SMTPResponseException):
         return f"the mail server answered {error.smtp_code} {words(error.smtp_error)}"
     if isinstance(error, ssl.SSLError):
