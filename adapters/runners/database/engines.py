@@ -152,7 +152,7 @@ class PostgreSql:
         # Ends the statement even if this worker is gone by then; a little later than the worker itself would.
         limit = ""
         if self._timeout:
-            limit = f"-c statement_timeout={min(int((self._timeout + CANCEL) * 1000), LONGEST)}"
+            limit = f"-c statement_timeout={int(min((self._timeout + CANCEL) * 1000, LONGEST))}"
         described = self._driver.conninfo.make_conninfo(
             host=host,
             port=port,
