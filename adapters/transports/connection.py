@@ -12,10 +12,9 @@ import websocket
 from websocket import ABNF
 
 from adapters.transports.dial import dial
-from adapters.transports.duplex import DuplexSocket, boottime
+from adapters.transports.duplex import DuplexSocket, PastInterim, boottime
 from adapters.wire.endpoints import ApiAddress, ProxyAddress, retry_after
 from adapters.wire.framing import FrameDecoder
-from adapters.wire.interim import interim
 from domain.errors import ConnectionLost, ConnectionRefused
 
 FRAME_LIMIT = 64 << 20
@@ -65,7 +64,7 @@ class WebSocketConnection:
         self._sock.budget = _HANDSHAKE_LIMIT
         try:
             self._ws.connect(  # type: ignore[no-untyped-call]
-                url, socket=_PastInterim(self._sock), redirect_limit=0, suppress_origin=True
+                url, socket=PastInterim(self._sock), redirect_limit=0, suppress_origin=True
             )
             self._ws.sock = self._sock  # type: ignore[assignment]
         except websocket.WebSocketBadStatusException as error:
@@ -128,38 +127,6 @@ class WebSocketConnection:
         self._why = self._why or _describe(error)
         self.abort()
         return ConnectionLost(f"the connection is lost: {self._why}")
-
-
-class _PastInterim:
-    """The socket of a handshake without interim answers (103): the library would take one for the server's no."""
-
-    def __init__(self, sock: DuplexSocket) -> None:
-        self._sock = sock
-        self._line: bytes | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def recv(self, size: int) -> bytes:
-        if self._line is None:
-            self._line = self._final_line()
-        taken, self._line = self._line[:size], self._line[size:]
-        return taken or self._sock.recv(size)
-
-    def _final_line(self) -> bytes:
-        while True:
-            line = self._read_line()
-            words = line.split(None, 2)
-            if len(words) < 2 or not words[1].isdigit() or not interim(int(words[1])):
-                return line
-            while self._read_line().strip():
-                pass
-
-    def _read_line(self) -> bytes:
-        line = bytearray()
-        while not line.endswith(b"\n") and (byte := self._sock.recv(1)):
-            line += byte
-        return bytes(line)
 
 
 def _limit_frames(frames: Any, limit: int) -> None:

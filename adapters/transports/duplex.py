@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from adapters.wire.interim import interim
+
 
 def boottime() -> float:
     """Seconds on the clock that never jumps and counts suspend, like ``Runtime.now``."""
@@ -112,6 +114,38 @@ class DuplexSocket:
     def _close_unused(self) -> None:
         if self._closed and not self._users:
             self._sock.close()
+
+
+class PastInterim:
+    """The socket of a handshake without interim answers (103): the library would take one for the server's no."""
+
+    def __init__(self, sock: DuplexSocket) -> None:
+        self._sock = sock
+        self._line: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int) -> bytes:
+        if self._line is None:
+            self._line = self._final_line()
+        taken, self._line = self._line[:size], self._line[size:]
+        return taken or self._sock.recv(size)
+
+    def _final_line(self) -> bytes:
+        while True:
+            line = self._read_line()
+            words = line.split(None, 2)
+            if len(words) < 2 or not words[1].isdigit() or not interim(int(words[1])):
+                return line
+            while self._read_line().strip():
+                pass
+
+    def _read_line(self) -> bytes:
+        line = bytearray()
+        while not line.endswith(b"\n") and (byte := self._sock.recv(1)):
+            line += byte
+        return bytes(line)
 
 
 def _direction(wait: Exception, default: int) -> int:
