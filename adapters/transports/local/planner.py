@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from adapters.transports.local.schedule import Job, Schedule, read
+from adapters.transports.local.schedule import EXAMPLE, Job, Schedule, read
 from adapters.transports.local.store import Run, Store
 from application.ports import Identity
 from domain.errors import ConfigError
@@ -18,7 +18,6 @@ log = logging.getLogger("worker.schedule")
 LATE = 90.0  # seconds after which a moment counts as missed and not merely as late
 RETRIED = ("failed", "error")
 MAKE_UP = {"once": "one run makes up for them (catch_up: once)", "skip": "they are skipped (catch_up: skip)"}
-EXAMPLE = '{"jobs": [{"name": "hello", "time": "* * * * *", "command": "date"}]}'
 
 
 class Planner:
@@ -47,7 +46,9 @@ class Planner:
             found = self._path.stat()
             state: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
         except OSError as error:
-            hint = "" if self.jobs else f"; write {EXAMPLE} there, or set API_SERVER_URL and API_AUTH_TOKEN"
+            hint = (
+                "" if self.jobs else f'; write {{"jobs": [{EXAMPLE}]}} there, or set API_SERVER_URL and API_AUTH_TOKEN'
+            )
             self._complain(f"{self._path}: cannot be read: {error.strerror}; looked for again every second{hint}")
             return
         if state == self._state:
