@@ -50,13 +50,10 @@ class Cron:
 
     def _moments(self, start: datetime) -> Iterator[datetime]:
         at = start.astimezone(UTC).replace(microsecond=0)
-        behind = self._wall(at)
         try:
-            while True:
-                found = yield from self._until_change(at, behind)
-                if found is None:
-                    return
-                at, behind = found
+            found: tuple[datetime, datetime] | None = (at, self._wall(at))
+            while found is not None:
+                found = yield from self._until_change(*found)
         except OverflowError:  # behind the last year that a datetime can tell
             return
 
