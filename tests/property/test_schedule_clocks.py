@@ -161,7 +161,7 @@ def drawn(draw: random.Random, wall: int) -> Plan:
     return Plan(" ".join(fields), fixed, times, day[1], month[1], weekdays, both, years if count == 7 else None)
 
 
-def around(draw: random.Random, zone: tzinfo, sets: list[int], at: int) -> tuple[Plan, int, int]:
+def around(draw: random.Random, zone: tzinfo, at: int) -> tuple[Plan, int, int]:
     """A schedule for a change of the clock, and the two moments between which it is looked at."""
     size = offset(zone, at) - offset(zone, at - 1)
     wall = at + offset(zone, draw.choice([at, at - 1])) + draw.randint(-abs(size) - HOUR, abs(size) + HOUR)
@@ -169,7 +169,7 @@ def around(draw: random.Random, zone: tzinfo, sets: list[int], at: int) -> tuple
 
 
 def compare(draw: random.Random, zone: tzinfo, sets: list[int], at: int, name: str) -> int:
-    plan, first, last = around(draw, zone, sets, at)
+    plan, first, last = around(draw, zone, at)
     right = reckoned(plan, zone, [it for it in sets if first < it <= last], first, last)
     told = f"{plan.text!r} in {name} at {EPOCH + timedelta(seconds=at)}"
     assert moments(plan, zone, first, last) == right, told
@@ -205,8 +205,9 @@ def test_every_zone_of_these_years_runs_what_its_clock_shows() -> None:
 @pytest.mark.timeout(1200)
 def test_every_zone_since_1970_runs_what_its_clock_showed() -> None:
     schedules, busy, runs = all_zones(1970, 2045)
-    print(f"{len(ZONES)} zones, {schedules} schedules, one for each change; {busy} of them with {runs} runs")
     assert schedules > 30_000
+    assert busy > schedules / 2
+    assert runs > schedules
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe", "Antarctica/Troll"])
@@ -215,7 +216,7 @@ def test_a_walk_second_by_second_finds_the_same(name: str) -> None:
     sets = changes(zone, year(2026), year(2027))
     for at in sets:
         for _ in range(4):
-            plan, first, last = around(draw, zone, sets, at)
+            plan, first, last = around(draw, zone, at)
             assert moments(plan, zone, first, last) == walked(plan, zone, first, last), plan.text
 
 

@@ -122,7 +122,7 @@ def test_what_is_no_schedule_is_refused_with_its_reason(text: str, reason: str) 
     [
         ("0 0 L * *", "01-31 00:00:00"), ("0 0 LW * *", "01-30 00:00:00"), ("0 0 * * 5L", "01-30 00:00:00"),
         ("0 0 * * 5#3", "01-16 00:00:00"), ("*/60 * * * *", "01-01 01:00:00"), ("5-5/10 * * * *", "01-01 00:05:00"),
-        ("0 0 0 29 2 * 2027-2028", "02-29 00:00:00"), ("0 0 29 feb mon", "02-02 00:00:00"), 
+        ("0 0 0 29 2 * 2027-2028", "02-29 00:00:00"), ("0 0 29 feb mon", "02-02 00:00:00"),
     ],
 )  # fmt: skip
 def test_what_is_rare_is_a_schedule_all_the_same(text: str, first: str) -> None:
@@ -582,6 +582,18 @@ def test_the_logs_of_the_history_are_bounded_in_bytes(tmp_path: Path) -> None:
     assert len(store.recent(10)) == 5
     assert store.append_log("nobody", "x") == 0
     store.close()
+
+
+def test_an_end_and_its_retry_are_stored_together_or_not_at_all(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make(job(max_retry=1))
+    run = local.begin(local.after(10.5))
+    with monkeypatch.context() as patched:
+        patched.setattr(local.store, "trim", lambda _: (_ for _ in ()).throw(JournalError("the disk is full")))
+        with pytest.raises(ConnectionLost):
+            local.finish(run, Status.FAILED)
+    assert [it.status for it in local.store.live()] == ["running"]
+    local.finish(run, Status.FAILED)
+    assert [(it.status, it.retry) for it in local.store.live()] == [("pending", 1)]
 
 
 def test_a_moment_that_cannot_be_stored_is_planned_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
