@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.config.credentials import LocalCredentials
 from adapters.testkit.simulation import SimNode, Simulation
@@ -91,11 +95,53 @@ def test_a_past_year_never_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "* *", "61 * * * *", "a b c d e", "* * * * * * * *", "0 0 0 1 1 * soon", "@never"]
-)
-def test_what_is_no_schedule_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"time|year"):
+    ("text", "reason"),
+    [
+        ("", "has 0 fields"), ("* *", "has 2 fields"), ("* * * *", "has 4 fields"), ("* * * * * * * *", "has 8 fields"),
+        ("61 * * * *", "minute that is not understood, '61': it takes 0 to 59"), ("a b c d e", "minute"),
+        ("0 0 0 1 1 * soon", "year"), ("@never", "known are @annually"), ("@dayly", "did you mean '@daily'"),
+        ("@reboot", "known are"), ("@every 5m", "known are"), ("*/90 * * * *", "step in its minute, '\\*/90'"),
+        ("0 */25 * * *", "hour"), ("5/70 0 0 * * *", "second"), ("0 0 */32 * *", "day-of-month"), ("0 0 1 */13 *", "month"),
+        ("0 0 * * */8", "day-of-week"), ("0,*/90 * * * *", "minute"), ("*/0 * * * *", "minute"), ("*/1e3 * * * *", "minute"),
+        ("0 0 15W * *", "LW"), ("0 0 * * 5#6", "5#3"), ("0 0 * * L", "5L"), ("0 22-2 * * *", "low to high"),
+        ("0 0 30 2 *", "no month '2' has a day '30'"), ("0 0 0 29 2 * 2027", "never comes"), ("0 0 0 31 4 ? 2027", "never comes"),
+        ("0 0 0 29,30 2 * 2026-2027", "never comes"), ("0 0 0 1 1 * 1969", "1970 to 2099"), ("0 0 0 1 1 * 2100", "year"),
+        ("0 0 0 1 1 * 2028-2026", "low to high"), ("0 0 0 1 1 * 2_027", "year"), ("0 0 0 1 1 * 2026/0", "year"),
+        ("0 0 0 1 1 * 27", "year"), ("0 0 0 1 1 * -5", "year"), ("0 0 0 1 1 * 2026-", "year"), ("0 0 0 1 1 * ٢٠٢٧", "year"),
+        ("9" * 5000 + " * * * *", "is not a schedule"), ("* * * * ²L", "day-of-week"), ("*/" + "9" * 5000 + " * * * *", "minute"),
+        ("1, * * * *", "minute"), ("0 0 L/2/2 * *", "day-of-month"),
+    ],
+)  # fmt: skip
+def test_what_is_no_schedule_is_refused_with_its_reason(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^time .*{reason}"):
         Cron(text, ZoneInfo("UTC"))
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("0 0 L * *", "01-31 00:00:00"), ("0 0 LW * *", "01-30 00:00:00"), ("0 0 * * 5L", "01-30 00:00:00"),
+        ("0 0 * * 5#3", "01-16 00:00:00"), ("*/60 * * * *", "01-01 01:00:00"), ("5-5/10 * * * *", "01-01 00:05:00"),
+        ("0 0 0 29 2 * 2027-2028", "02-29 00:00:00"), ("0 0 29 feb mon", "02-02 00:00:00"),
+    ],
+)  # fmt: skip
+def test_what_is_rare_is_a_schedule_all_the_same(text: str, first: str) -> None:
+    assert nexts(text, ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC), 1) == [first]
+
+
+@given(st.text("0123456789*/,-?#LWlw@ ²MONFEB", max_size=40))
+def test_any_text_is_a_schedule_or_is_refused(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        Cron(text, ZoneInfo("UTC")).after(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("year", [1970, 2020, 9990, 9999])
+def test_a_moment_of_any_clock_has_a_next_one_or_none(year: int) -> None:
+    moment = datetime(year, 12, 31, 23, 59, 58, tzinfo=UTC)
+    for zone in ("UTC", "Pacific/Kiritimati", "America/Adak"):
+        for text in ("* * * * * *", "0 0 1 1 *", "* * 29 2 *"):
+            following = Cron(text, ZoneInfo(zone)).after(moment)
+            assert following is None or following > moment
 
 
 def job(**fields: Any) -> dict[str, Any]:
@@ -106,6 +152,16 @@ def job(**fields: Any) -> dict[str, Any]:
     ("fields", "reason"),
     [
         ({"comand": "x"}, "did you mean 'command'"), ({"time": ""}, "time is missing"), ({"time": "x"}, "fields"),
+        ({"Command": "x"}, "did you mean 'command'"), ({"zzz": 1}, "known are name, time"), ({"name": 5}, "must be a text"),
+        ({"name": "  "}, "name is missing"), ({"retry_delay": math.nan}, "retry_delay is nan"),
+        ({"retry_delay": math.inf}, "retry_delay is inf"), ({"retry_delay": -0.5}, "retry_delay must not be negative"),
+        ({"retry_delay": 10**400}, "retry_delay must not be more"), ({"timeout": 10**20}, "timeout must not be more"),
+        ({"timeout": 1.5}, "must be a whole number"), ({"max_retry": None}, "it is null"),
+        ({"args": {"a": [{"b": math.nan}]}}, "args.a.1.b is nan"), ({"overlap": "Skip"}, "did you mean 'skip'"),
+        ({"timezone": "Europe/Berln"}, "did you mean 'Europe/Berlin'"), ({"timezone": "Europe"}, "'Europe' is unknown"),
+        ({"timezone": "europe/berlin"}, "did you mean 'Europe/Berlin'"), ({"timezone": "../etc/passwd"}, "unknown"),
+        ({"timezone": "/etc/localtime"}, "unknown"), ({"timezone": "x" * 5000}, "unknown"), ({"timezone": "a\0b"}, "unknown"),
+        ({"args": json.loads("[" * 60 + "]" * 60)}, "nested deeper than 50"),
         ({"timeout": "5"}, "wrong type"), ({"timeout": True}, "wrong type"), ({"timeout": -1}, "negative"),
         ({"overlap": "maybe"}, "skip, queue, replace"), ({"timezone": "Mars/Base"}, "Europe/Berlin"),
         ({"metadata": {"environment": {"A": 1}}}, "environment"), ({"command": " "}, "command is missing"),
@@ -115,6 +171,60 @@ def job(**fields: Any) -> dict[str, Any]:
 def test_a_broken_job_is_refused_with_its_reason(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         parse(job(**fields))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", [True, 5, 1.5, "text", [], {}, None])
+def test_a_value_of_the_wrong_type_is_told_with_its_key(key: str, value: object) -> None:
+    kinds = KEYS[key] if isinstance(KEYS[key], tuple) else (KEYS[key],)
+    if type(value) not in kinds:
+        with pytest.raises(ConfigError, match=f"^{key} has the wrong type: it is .* and must be "):
+            parse(job() | {key: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"jobs": [], "Jobs": []}', "unknown key 'Jobs' beside 'jobs': .*did you mean 'jobs'"),
+        ('{"jobs": [], "timezone": "Europe/Berlin"}', "'timezone' .* write 'timezone' into each job"),
+        ('{"jobs": [], "time_zone": "Europe/Berlin"}', "write 'timezone' into each job"),
+        ('{"jobs": [], "version": 1}', "'version' .* take it out"),
+        ('{"jobs": [{"name": "a", "name": "b", "time": "* * * * *", "command": "x"}]}', "job 'b': tells 'name' twice"),
+        ('{"jobs": [{"name": "a", "time": "* * * * *", "category": "http", "args": {"x": 1, "x": 2}}]}', "args tells 'x' twice"),
+        ('{"jobs": [{"name": "a", "time": "* * * * *", "command": "x", "retry_delay": NaN}]}', "job 'a': retry_delay is nan"),
+        ('{"jobs": [{"name": "a", "time": "* * * * *", "command": "x", "retry_delay": 1e999}]}', "retry_delay is inf"),
+        ('{"jobs": [{"name": "a", "time": "0 0 0 1 1 * 1970", "command": "x"}]}', "job 'a': .*is over and never comes again"),
+        ('{"jobs": [null]}', "job 1: is null and not an object such as"), ('{"jobs": [7]}', "is a whole number and not"),
+    ],
+)  # fmt: skip
+def test_what_nobody_can_mean_is_told_with_file_and_key(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "schedule.json"
+    path.write_text(text)
+    (problem,) = read(path, now=datetime(2026, 1, 1, tzinfo=UTC)).problems
+    assert re.match(f"{path}: .*{reason}", problem), problem
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"Jobs": []}', "'Jobs' must be called 'jobs'"), ('{"JOBS": [], "x": 1}', "'JOBS' must be called 'jobs'"),
+        ('{"jobs": [], "jobs": []}', "tells 'jobs' twice"), ('{"jobs": null}', 'must hold {"jobs"'),
+        ('{"jobs": [' + "9" * 5000 + "]}", "more digits"),
+    ],
+)  # fmt: skip
+def test_a_file_whose_jobs_cannot_be_told_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "schedule.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"{path}: .*{reason}"):
+        read(path)
+
+
+def test_a_job_whose_last_time_was_missed_is_caught_up_although_it_is_over(make: Any) -> None:
+    local = make(job(time="0 0 12 1 6 * 2026", catch_up="once"))
+    local.store.close()
+    local.world.time += (datetime(2026, 6, 1, 13, tzinfo=UTC) - local.node.wall()).total_seconds()
+    local.open()
+    assert local.names(1) == ["j-20260601-120000"]
 
 
 def test_one_broken_job_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -172,6 +282,9 @@ class Local:
         self.database = tmp_path / "history.sqlite"
         self.world = Simulation(1)
         self.node: SimNode = self.world.node("local")
+        self.ahead = timedelta(0)  # how far its wall clock is ahead
+        wall = self.node.wall
+        self.node.wall = lambda: wall() + self.ahead  # type: ignore[method-assign]
         self.open()
 
     def write(self, *jobs: dict[str, Any]) -> None:
@@ -471,6 +584,18 @@ def test_the_logs_of_the_history_are_bounded_in_bytes(tmp_path: Path) -> None:
     store.close()
 
 
+def test_an_end_and_its_retry_are_stored_together_or_not_at_all(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = make(job(max_retry=1))
+    run = local.begin(local.after(10.5))
+    with monkeypatch.context() as patched:
+        patched.setattr(local.store, "trim", lambda _: (_ for _ in ()).throw(JournalError("the disk is full")))
+        with pytest.raises(ConnectionLost):
+            local.finish(run, Status.FAILED)
+    assert [it.status for it in local.store.live()] == ["running"]
+    local.finish(run, Status.FAILED)
+    assert [(it.status, it.retry) for it in local.store.live()] == [("pending", 1)]
+
+
 def test_a_moment_that_cannot_be_stored_is_planned_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     local = make(job(), job(name="k"))
     add, failing = local.store.add, [True]
@@ -498,6 +623,200 @@ def test_a_schedule_that_could_not_be_taken_in_is_taken_in_later(make: Any, monk
     monkeypatch.setattr(local.store, "see", see)
     local.after(1)
     assert len(local.names(10)) == 1
+
+
+# -- a clock that is set -----------------------------------------------------------------------------------------------
+
+
+def finished(local: Local, seconds: float) -> list[str]:
+    """What runs within ``seconds``, each at once and successfully."""
+    names = []
+    for _ in range(round(seconds)):
+        for event in local.after(1):
+            for task in event.tasks if event.action is Action.RUN else ():
+                names.append(task.name)
+                local.finish(task.id)
+    return names
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1461), timedelta(days=1), timedelta(hours=4), timedelta(minutes=10)])
+@pytest.mark.parametrize("while_running", [True, False])
+@pytest.mark.parametrize("time", ["*/5 * * * * *", "0-59/5 * 0-23 * * *"])
+def test_a_clock_that_was_ahead_silences_nothing(
+    make: Any, caplog: pytest.LogCaptureFixture, ahead: timedelta, while_running: bool, time: str
+) -> None:
+    local = make()
+    local.ahead = ahead
+    local.write(job(time=time))
+    assert len(finished(local, 10)) >= 1
+    local.ahead = timedelta(0)
+    with heard(caplog):
+        if not while_running:
+            local.restart()
+        assert len(finished(local, 20)) >= 4
+    assert "go on from the present: the clock was ahead" in caplog.text
+    assert ("the clock was set back by" in caplog.text) is while_running
+    assert "missed" not in caplog.text
+
+
+def at_hour(local: Local, hour: float) -> None:
+    midnight = datetime(2026, 6, 1, tzinfo=UTC)
+    local.world.time += (midnight + timedelta(hours=hour) - local.node.wall()).total_seconds()
+
+
+@pytest.mark.parametrize(("back", "again"), [(0.5, 0), (2.5, 0), (3.5, 1), (24, 1)])
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_fixed_time_runs_again_only_where_the_clock_was_wrong_by_hours(
+    make: Any, back: float, again: int, restarted: bool
+) -> None:
+    local = make()
+    at_hour(local, 0)
+    local.write(job(time="0 12 * * *"))
+    local.after(0)
+    at_hour(local, 12)
+    assert len(finished(local, 60)) == 1
+    local.ahead = -timedelta(hours=back)
+    if restarted:
+        local.restart()
+    local.after(1)
+    at_hour(local, 11.999)
+    assert len(finished(local, 60)) == again
+    local.world.time += 12 * 3600
+    local.after(1)
+    at_hour(local, 36)
+    assert len(finished(local, 5)) == 1, "the next day is as ever"
+
+
+def test_a_fixed_time_that_never_ran_runs_although_the_clock_has_shown_it(make: Any) -> None:
+    local = make()
+    at_hour(local, 13)
+    local.write(job(time="0 12 * * *"))  # the worker begins with a clock that is ahead
+    local.after(0)
+    local.ahead = -timedelta(hours=2)
+    local.after(1)
+    at_hour(local, 12)
+    assert len(finished(local, 5)) == 1
+
+
+def test_a_retry_waits_no_longer_than_its_pause_when_the_clock_is_set_back(make: Any) -> None:
+    local = make(job(time="0 0 * * *", max_retry=1, retry_delay=30))
+    (event,) = local.after(24 * 3600 - 995)
+    local.finish(event.tasks[0].id, Status.FAILED)
+    local.ahead = -timedelta(days=300)
+    assert finished(local, 20) == []
+    assert len(finished(local, 15)) == 1
+
+
+def test_a_run_that_a_clock_far_ahead_made_due_does_not_run_at_another_time(make: Any) -> None:
+    local = make()
+    local.ahead = timedelta(days=1000)
+    local.write(job(time="0 0 * * *"))
+    local.after(1)
+    local.world.time += 24 * 3600 - 995
+    assert len(local.after(0)) == 1  # offered, and not begun
+    local.ahead = timedelta(0)
+    local.restart()
+    assert local.names(1) == []
+    assert [run.status for run in local.store.recent(3)] == ["skipped"]
+
+
+def test_a_small_correction_of_the_clock_runs_nothing_twice(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    local = make(job())
+    before = finished(local, 30)
+    local.ahead = -timedelta(seconds=12)
+    with heard(caplog):
+        after = finished(local, 60)
+    assert len({*before, *after}) == len(before) + len(after) == 7
+    assert caplog.text == ""
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    "time", ["30 2 * * *", "0 30 2 * * *", "0 30 2 * * * 2026", "0 30 2 ? * * *", "15,45 30 2 * * *"]
+)
+def test_seconds_and_years_change_nothing_about_a_clock_change(time: str) -> None:
+    cron = Cron(time, BERLIN)
+    spring = list(cron.between(datetime(2026, 3, 28, 12, tzinfo=BERLIN), datetime(2026, 3, 29, 12, tzinfo=BERLIN)))
+    assert [f"{it:%H:%M}" for it in spring] == ["03:00"]
+    autumn = list(cron.between(datetime(2026, 10, 24, 12, tzinfo=BERLIN), datetime(2026, 10, 25, 12, tzinfo=BERLIN)))
+    assert {f"{it:%H:%M%z}" for it in autumn} == {"02:30+0200"}
+    assert len(autumn) == (2 if "," in time else 1)
+
+
+@pytest.mark.parametrize("minute", [1, 29, 31, 59])
+@pytest.mark.parametrize("time", ["30 2 * * *", "0 30 2 * * *", "0 30 2 * * * *"])
+def test_a_start_in_the_hour_that_a_clock_change_repeats_runs_nothing_and_misses_nothing(
+    make: Any, caplog: pytest.LogCaptureFixture, time: str, minute: int
+) -> None:
+    local = make()
+    start = datetime(2026, 10, 25, 1, minute, tzinfo=UTC)  # 02:00+01:00 and these minutes
+    local.world.time += (start - local.node.wall()).total_seconds()
+    local.write(job(time=time, timezone="Europe/Berlin"))
+    with heard(caplog):
+        local.after(0)
+        assert finished(local, 3600) == []
+        assert "missed" not in caplog.text
+        local.world.time += (datetime(2026, 10, 26, 1, 29, 59, tzinfo=UTC) - local.node.wall()).total_seconds()
+        assert finished(local, 3) == ["j-20261026-023000"]
+
+
+def test_a_restart_after_the_first_of_two_equal_hours_runs_nothing_again(make: Any) -> None:
+    local = make()
+    local.world.time += (datetime(2026, 10, 25, 0, 29, 55, tzinfo=UTC) - local.node.wall()).total_seconds()
+    local.write(job(time="30 2 * * *", timezone="Europe/Berlin"))
+    local.after(0)
+    assert finished(local, 10) == ["j-20261025-023000"]
+    local.world.time += 3000
+    local.restart()
+    assert finished(local, 3600) == []
+
+
+# -- output in the worker's log ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown() -> Iterator[list[str]]:
+    """The lines of output in the worker's log, each with what it is called."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("worker.output")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@pytest.mark.parametrize("size", [7, 1000, 10**6])
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("".join(f"{number} of 2000\r" for number in range(1950, 2001)) + "\nend\n", ["2000 of 2000", "end"]),
+        ("".join(f"\r{number} of 2000" for number in range(1950, 2001)), ["2000 of 2000"]),
+        ("a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i\n", ["a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i"]),
+        ("one\r\ntwo\r\n\r\nthree", ["one", "two", "", "three"]), ("a\n\nb\n", ["a", "", "b"]),
+        ("x" * 9000 + "\nend\n", None),
+    ],
+)  # fmt: skip
+def test_a_line_of_output_is_a_line_of_the_log(
+    make: Any, shown: list[str], text: str, lines: list[str] | None, size: int
+) -> None:
+    local = make(job())
+    run = local.begin(local.after(10.5))
+    for start in range(0, len(text), size):
+        local.server.append(run, text[start : start + size])
+    local.finish(run)
+    if lines is None:
+        assert "".join(line.removeprefix("| ") for line in shown) == text.replace("\n", "")
+    else:
+        assert shown == [f"| {line}" for line in lines]
+    assert local.store.log(run) == text, "the history holds it as it was"
+    local.server.append(run, "late")
+    assert shown[-1] == "| late"
 
 
 def test_a_clock_that_goes_back_runs_nothing_again() -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from adapters.transports.local.schedule import Job, Schedule, read
+from adapters.transports.local.runs import free_name, label, new_run, run_name, startable
+from adapters.transports.local.schedule import EXAMPLE, Job, Schedule, read
+from adapters.transports.local.setback import LATE, bring_back, stands
 from adapters.transports.local.store import Run, Store
 from application.ports import Identity
 from domain.errors import ConfigError
 
 log = logging.getLogger("worker.schedule")
 
-LATE = 90.0  # seconds after which a moment counts as missed and not merely as late
 RETRIED = ("failed", "error")
 MAKE_UP = {"once": "one run makes up for them (catch_up: once)", "skip": "they are skipped (catch_up: skip)"}
-EXAMPLE = '{"jobs": [{"name": "hello", "time": "* * * * *", "command": "date"}]}'
 
 
 class Planner:
@@ -33,6 +32,7 @@ class Planner:
         self._next: dict[str, datetime | None] = {}
         self._identity: Identity | None = None
         self._loaded = False
+        self._clock: datetime | None = None
         self.jobs: Mapping[str, Job] = {}
 
     def serve(self, identity: Identity) -> None:
@@ -43,17 +43,20 @@ class Planner:
 
     def reload(self, now: datetime) -> None:
         """Read the file again if it changed. A file that cannot be read leaves the former schedule in force."""
+        self._look_at_clock(now)
         try:
             found = self._path.stat()
             state: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
         except OSError as error:
-            hint = "" if self.jobs else f"; write {EXAMPLE} there, or set API_SERVER_URL and API_AUTH_TOKEN"
+            hint = (
+                "" if self.jobs else f'; write {{"jobs": [{EXAMPLE}]}} there, or set API_SERVER_URL and API_AUTH_TOKEN'
+            )
             self._complain(f"{self._path}: cannot be read: {error.strerror}; looked for again every second{hint}")
             return
         if state == self._state:
             return
         try:
-            schedule = read(self._path, self._identity)
+            schedule = read(self._path, self._identity, now)
         except ConfigError as error:
             self._state = state
             kept = f"; the former {len(self.jobs)} jobs stay in force" if self.jobs else ""
@@ -90,25 +93,35 @@ class Planner:
         if job is not None and status in RETRIED and run.retry < job.max_retry:
             # On disk at once, so that a restart does not forget it.
             name = f"{run.name.removesuffix(f'-retry-{run.retry}')}-retry-{run.retry + 1}"
-            self._store.add(_run(job, name, now + job.retry_delay, "pending", retry=run.retry + 1))
+            self._store.add(new_run(job, name, now + job.retry_delay, "pending", retry=run.retry + 1))
         self._store.trim(self._keep)
 
     def ready(self, now: datetime) -> list[Run]:
         """Pending runs that may start now: of one job one at a time, and a retry not before its pause is over."""
-        live = _due(self._store.live(), now)
+        live = startable(self._store.live(), now)
         first: dict[str, Run] = {}
         for run in sorted(live, key=lambda it: (it.status != "running", it.planned)):
             first.setdefault(run.job, run)
         return [run for run in live if run.status == "pending" and first[run.job] is run]
 
+    def _look_at_clock(self, now: datetime) -> None:
+        """A clock that was set back would leave all jobs waiting until it shows again what it has shown."""
+        before = self._clock or now
+        if (before - now).total_seconds() > LATE:
+            log.warning("the clock was set back by %.0f s, from %s to %s", (before - now).total_seconds(), before, now)
+            with self._store.together():
+                found = self._firsts(self.jobs.values(), now)
+                bring_back(self._store, self.jobs, now)
+            self._next |= found
+        self._clock = now
+
     def _take(self, schedule: Schedule, now: datetime) -> None:
         for problem in schedule.problems:
             log.error("%s", problem)
+        self._next |= self._firsts([job for name, job in schedule.jobs.items() if name not in self.jobs], now)
         for name, job in schedule.jobs.items():
             known = self.jobs.get(name)
-            if known is None:
-                self._next[name] = self._first(job, now)
-            elif known.when != job.when:  # its new moments count from now on, none of them was missed
+            if known is not None and known.when != job.when:  # its new moments count from now on: it missed none
                 self._store.see(name, now.timestamp())
                 self._next[name] = job.cron.after(now)
         for name in set(self._next) - set(schedule.jobs):
@@ -124,17 +137,28 @@ class Planner:
             late = not self._loaded and not run.retry and now.timestamp() - run.planned > LATE
             if run.status == "pending" and (job is None or (late and job.catch_up == "skip")):
                 why = "its job is not in the schedule any more" if job is None else "it was missed"
-                log.warning("skipped: %s", why, extra=_label(run))
+                log.warning("skipped: %s", why, extra=label(run))
                 self._store.end(run.id, "skipped", "", why, now.timestamp())
+        if not self._loaded:
+            bring_back(self._store, self.jobs, now)
         self._loaded = True
 
-    def _first(self, job: Job, now: datetime) -> datetime | None:
-        """Where a job goes on: behind the last moment that was decided on, so nothing runs twice after a restart."""
-        seen = self._store.seen(job.name)
-        if seen is None:
-            self._store.see(job.name, now.timestamp())
-            return job.cron.after(now)
-        return job.cron.after(datetime.fromtimestamp(seen, now.tzinfo))
+    def _firsts(self, jobs: Iterable[Job], now: datetime) -> dict[str, datetime | None]:
+        """Where jobs go on: behind the last moment that was decided on, so nothing runs twice after a restart."""
+        firsts, ahead = {}, {}
+        for job in jobs:
+            known = self._store.seen(job.name)
+            seen = now if known is None else datetime.fromtimestamp(known, job.cron.zone)
+            if known is not None and not stands(job, seen, now, self._store.known(run_name(job, seen))):
+                ahead[job.name] = seen
+                known, seen = None, now
+            if known is None:
+                self._store.see(job.name, now.timestamp())
+            firsts[job.name] = job.cron.after(seen)
+        if ahead:
+            text = "%d jobs go on from the present: the clock was ahead, and they were decided on until %s (%s)"
+            log.warning(text, len(ahead), max(ahead.values()), ", ".join([*ahead][:5]))
+        return firsts
 
     def _plan(self, job: Job, planned: datetime, now: datetime) -> list[Run]:
         moments = []
@@ -148,21 +172,19 @@ class Planner:
             then = "the latest is run" if not missed else MAKE_UP[job.catch_up]
             log.warning("%d runs were missed; %s", len(moments) + missed, then, extra={"task_name": job.name})
         replaced = [] if missed and job.catch_up == "skip" else self._add(job, last, now)
-        # Behind the run itself: a crash in between plans the same name again, which changes nothing.
         self._store.see(job.name, last.timestamp())
         return replaced
 
     def _add(self, job: Job, planned: datetime, now: datetime) -> list[Run]:
-        # A clock that is set back shows an hour twice: its second time needs names of its own.
-        name = f"{job.name}-{planned:%Y%m%d-%H%M%S}{planned.strftime('%z') if planned.fold else ''}"
-        before = _due(self._store.live(job.name), now)
+        name = free_name(job, planned, self._store)
+        before = startable(self._store.live(job.name), now)
         waiting = [run for run in before if run.status == "pending"]
         if before and (job.overlap == "skip" or (job.overlap == "queue" and waiting)):
             what = "still waits to be started" if waiting else "is not over"
             log.warning("skipped: the former run %s (overlap: %s)", what, job.overlap, extra={"task_name": name})
-            self._store.add(_run(job, name, planned.timestamp(), "skipped", ended=now.timestamp()))
+            self._store.add(new_run(job, name, planned.timestamp(), "skipped", ended=now.timestamp()))
             return []
-        self._store.add(_run(job, name, planned.timestamp(), "pending"))
+        self._store.add(new_run(job, name, planned.timestamp(), "pending"))
         if job.overlap != "replace":
             return []
         for run in waiting:
@@ -173,16 +195,3 @@ class Planner:
         if text != self._complaint:
             self._complaint = text
             log.error("%s", text)
-
-
-def _due(runs: list[Run], now: datetime) -> list[Run]:
-    """Without those that wait for the moment of their retry."""
-    return [run for run in runs if run.status == "running" or run.planned <= now.timestamp()]
-
-
-def _label(run: Run) -> dict[str, str]:
-    return {"task": run.id, "task_name": run.name}
-
-
-def _run(job: Job, name: str, planned: float, status: str, retry: int = 0, ended: float | None = None) -> Run:
-    return Run(str(uuid.uuid4()), job.name, name, planned, status, "", retry, "", ended)

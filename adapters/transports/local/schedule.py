@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from adapters.transports.local.cron import Cron
+from adapters.transports.local.reading import check, document, unknown
+from adapters.transports.local.zones import zone
 from adapters.wire.messages import decode_metadata
 from application.ports import Identity
 from domain.errors import ConfigError
@@ -23,6 +24,12 @@ KEYS = {
     "enabled": bool, "save_log": bool,
 }  # fmt: skip
 CHOICES = {"overlap": ("skip", "queue", "replace"), "catch_up": ("skip", "once")}
+KINDS = {
+    str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
+    type(None): "null",
+}  # fmt: skip
+MOST = 10**12  # seconds or times: more is a slip, and more than a clock can count
+EXAMPLE = '{"name": "hello", "time": "* * * * *", "command": "date"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,68 +58,56 @@ class Schedule:
     problems: tuple[str, ...]
 
 
-def read(path: Path, who: Identity | None = None) -> Schedule:
+def read(path: Path, who: Identity | None = None, now: datetime | None = None) -> Schedule:
     """Read the file. Raises ConfigError where it cannot be read as a whole; ``problems`` tells of single jobs.
 
     With ``who`` given, jobs that select other workers are left out, and a category that it does not take is a problem.
+    A job whose times are all before ``now`` (the present) is a problem too, but stays: it may have a run to catch up.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{path}: is not JSON in UTF-8") from None
-    entries = document.get("jobs") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise ConfigError(f'{path}: must hold {{"jobs": [...]}}')
+    entries, problems = document(path, KEYS)
     jobs: dict[str, Job] = {}
-    problems = []
     for number, entry in enumerate(entries, 1):
         name = entry.get("name") if isinstance(entry, dict) else None
+        label = f"{path}: job {name or number!r}"
         try:
             job = parse(entry)
-            if job is not None and job.name in jobs:
-                raise ConfigError("another job has the same name")
-            if job is not None and _is_for(job, who):
-                jobs[job.name] = job
+            if job is None or not _is_for(job, who):
+                continue
+            if job.name in jobs:
+                raise ConfigError("another job has the same name; the first one counts: give this one another")
         except ConfigError as error:
-            problems.append(f"{path}: job {name or number!r}: {error}")
+            problems.append(f"{label}: {error}")
+            continue
+        jobs[job.name] = job
+        if job.cron.after(now or datetime.now(UTC)) is None:
+            problems.append(
+                f"{label}: time {entry['time']!r} is over and never comes again; change its year or set"
+                " enabled to false"
+            )
     return Schedule(jobs, tuple(problems))
 
 
 def parse(entry: Any) -> Job | None:
     """One entry; None where it is switched off. Raises ConfigError."""
     if not isinstance(entry, dict):
-        raise ConfigError("is not a JSON object")
-    if not _storable(entry):
-        raise ConfigError("holds half of a character (a \\ud800 to \\udfff without its other half)")
+        raise ConfigError(f"is {_kind(entry)} and not an object such as {EXAMPLE}")
+    check(entry)
     for key, value in entry.items():
-        kind = KEYS.get(key)
-        if kind is None:
-            near = difflib.get_close_matches(key, KEYS, 1)
-            raise ConfigError(f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        if not isinstance(value, kind) or (kind in (int, (int, float)) and isinstance(value, bool)):  # type: ignore[arg-type]
-            raise ConfigError(f"{key} has the wrong type ({type(value).__name__})")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise ConfigError(f"{key} must be one of {', '.join(CHOICES[key])}, not {value!r}")
-        if key in ("timeout", "max_retry", "retry_delay") and value < 0:
-            raise ConfigError(f"{key} must not be negative")
+        _check_value(key, value)
     for key in ("name", "time"):
-        if not entry.get(key):
-            raise ConfigError(f"{key} is missing")
+        if not entry.get(key, "").strip():
+            raise ConfigError(f"{key} is missing; an entry looks like {EXAMPLE}")
     if entry.get("enabled") is False:
         return None
     metadata = decode_metadata(entry.get("metadata"))
     if metadata.problem:
         raise ConfigError(metadata.problem)
     if entry.get("category", "command") in ("command", "default") and not entry.get("command", "").strip():
-        raise ConfigError("command is missing")
+        raise ConfigError("command is missing; write the shell text that is to run")
     args = entry.get("args", "")
     plain = ("name", "category", "command", "timeout", "max_retry", "retry_delay", "overlap", "catch_up", "save_log")
     return Job(
-        cron=Cron(entry["time"], _zone(entry.get("timezone", ""))),
+        cron=Cron(entry["time"], zone(entry.get("timezone", ""))),
         args=args if isinstance(args, str) else json.dumps(args, ensure_ascii=False),
         metadata=metadata,
         when=f"{entry['time']} {entry.get('timezone', '')}",
@@ -120,12 +115,27 @@ def parse(entry: Any) -> Job | None:
     )
 
 
-def _storable(entry: Any) -> bool:
-    try:
-        json.dumps(entry, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check_value(key: str, value: Any) -> None:
+    kind = KEYS.get(key)
+    if kind is None:
+        raise ConfigError(unknown(key, KEYS))
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        right = " or ".join(KINDS[kind] for kind in kinds)
+        raise ConfigError(f"{key} has the wrong type: it is {_kind(value)}, and must be {right}")
+    if key in CHOICES and value not in CHOICES[key]:
+        near = difflib.get_close_matches(value.lower(), CHOICES[key], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{key} must be one of {', '.join(CHOICES[key])}, not {value!r}{hint}")
+    if key in ("timeout", "max_retry", "retry_delay"):
+        if value < 0:
+            raise ConfigError(f"{key} must not be negative; write 0 or more")
+        if value > MOST:
+            raise ConfigError(f"{key} must not be more than {MOST}")
+
+
+def _kind(value: Any) -> str:
+    return KINDS.get(type(value), "an object")
 
 
 def _is_for(job: Job, who: Identity | None) -> bool:
@@ -137,23 +147,3 @@ def _is_for(job: Job, who: Identity | None) -> bool:
         raise ConfigError(f"category {job.category!r} is not in worker.tasks{hint}")
     chosen = job.metadata.worker_select
     return not chosen or who.id in chosen or who.name in chosen
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or _local_zone())
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(f"timezone {name!r} is unknown; write it like Europe/Berlin") from None
-
-
-def _local_zone() -> str:
-    """The name of the machine's zone, as far as it tells (TZ first, as for any program); UTC otherwise."""
-    named = os.environ.get("TZ", "").removeprefix(":")
-    if named and named in available_timezones():
-        return named
-    try:
-        target = str(Path("/etc/localtime").resolve())
-    except OSError:
-        return "UTC"
-    _, found, name = target.partition("/zoneinfo/")
-    return name if found else "UTC"

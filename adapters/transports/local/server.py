@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import uuid
 from collections import deque
 from collections.abc import Sequence
 
+from adapters.transports.local.echo import Echo
 from adapters.transports.local.planner import Planner
 from adapters.transports.local.store import Run, Store
 from application.ports import Category, Identity, Report, Runtime
@@ -16,8 +16,6 @@ from domain.errors import ConnectionLost, JournalError, NotFound, Refused, Unava
 from domain.runner import Approval, Credential, CredentialSource
 from domain.status import Status
 from domain.task import Action, Task, TaskEvent
-
-output = logging.getLogger("worker.output")
 
 OFFER_AGAIN = 3.0  # seconds until a run that nobody started is offered again
 LOOK = 1.0  # seconds between two looks at the schedule file
@@ -34,6 +32,7 @@ class LocalServer:
         self._credentials = credentials
         self._guard = threading.RLock()
         self._locks: dict[str, tuple[str, float]] = {}
+        self._echo = Echo()
         self._offered: dict[str, float] = {}
         self._stops: deque[TaskEvent] = deque()
         self._wake = runtime.event()
@@ -73,11 +72,15 @@ class LocalServer:
             elif report.status is Status.PENDING:
                 self._store.hand_back(run.id)
                 self._offered.pop(run.id, None)
-            elif report.status is not None and self._store.end(
-                run.id, report.status.value, report.output or "", report.error, now
-            ):
-                self._planner.ended(run, report.status.value, now)
+            elif report.status is not None:
+                self._end(run, report.status, report, now)
         self._wake.set()
+
+    def _end(self, run: Run, status: Status, report: Report, now: float) -> None:
+        with self._store.together():  # its end and its retry: a crash in between would lose the retry
+            if self._store.end(run.id, status.value, report.output or "", report.error, now):
+                self._planner.ended(run, status.value, now)
+        self._echo.end(run)
 
     def ping(self) -> None:
         """Nothing to ask: there is no peer."""
@@ -181,11 +184,10 @@ class LocalServer:
     def append(self, task_id: str, text: str) -> int:
         """Keep it, and show it: without a server the worker's own log is where people look."""
         with _as_unavailable():
-            run = self._store.get(task_id)
             size = self._store.append_log(task_id, text)
-        label = {"task": task_id, "task_name": run.name if run else ""}
-        for line in text.splitlines():
-            output.info("| %s", line, extra=label)
+        with self._guard, _as_unavailable():
+            if (run := self._store.get(task_id)) is not None:
+                self._echo.show(run, text)
         return size
 
     def size(self, task_id: str) -> int:

@@ -11,22 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters.transports.local.schema import upgrade
 from domain.errors import JournalError
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-  id TEXT PRIMARY KEY, job TEXT NOT NULL, name TEXT NOT NULL, planned REAL NOT NULL, status TEXT NOT NULL,
-  worker_id TEXT NOT NULL DEFAULT '', retry INTEGER NOT NULL DEFAULT 0, output TEXT NOT NULL DEFAULT '',
-  error TEXT NOT NULL DEFAULT '', started REAL, ended REAL);
-CREATE UNIQUE INDEX IF NOT EXISTS runs_by_name ON runs (name);
-CREATE INDEX IF NOT EXISTS runs_by_state ON runs (status, planned);
-CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job, status);
-CREATE TABLE IF NOT EXISTS logs (
-  id INTEGER PRIMARY KEY, run TEXT NOT NULL, bytes INTEGER NOT NULL, text TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS logs_by_run ON logs (run, bytes);
-CREATE TABLE IF NOT EXISTS jobs (name TEXT PRIMARY KEY, seen REAL NOT NULL);
-"""
 LOGS = 256 << 20
+AT_ONCE = 100  # runs that one end may remove from the history, so that none takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +31,7 @@ class Run:
     ended: float | None
 
 
+OLDEST_LOG = "SELECT id FROM runs WHERE done IS NOT NULL AND log_bytes > 0 ORDER BY done LIMIT 1"
 FIELDS = "id, job, name, planned, status, worker_id, retry, output, ended"
 
 
@@ -58,7 +48,10 @@ class Store:
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
+            upgrade(self._db)
+        except sqlite3.OperationalError as error:  # locked, or the disk is full: there is nothing wrong with the file
+            self._db.close()
+            raise JournalError(f"{path}: cannot be opened: {error}") from None
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise JournalError(f"{path}: is damaged ({error}); move it away to begin a new history") from None
@@ -85,14 +78,18 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All changes of the block or, where it raises, none. Many jobs due at once cost one write to the disk."""
+        """All changes of the block or, where it raises, none; one write to the disk. Blocks may be nested."""
         with self._guard:
+            if self._begun():
+                yield
+                return
             self._do("BEGIN IMMEDIATE")
             try:
                 yield
                 self._do("COMMIT")
             except BaseException:
-                self._do("ROLLBACK")
+                if self._begun():  # SQLite ends it by itself where the disk is full
+                    self._do("ROLLBACK")
                 raise
 
     def recent(self, limit: int) -> list[Run]:
@@ -134,7 +131,8 @@ class Store:
         return self.log_size(run_id)
 
     def log_size(self, run_id: str) -> int:
-        return int(self._do("SELECT COALESCE(SUM(bytes), 0) FROM logs WHERE run = ?", (run_id,))[0][0])
+        rows = self._do("SELECT log_bytes FROM runs WHERE id = ?", (run_id,))
+        return int(rows[0][0]) if rows else 0
 
     def log(self, run_id: str) -> str:
         return "".join(text for (text,) in self._do("SELECT text FROM logs WHERE run = ? ORDER BY id", (run_id,)))
@@ -147,24 +145,36 @@ class Store:
     def see(self, job: str, moment: float) -> None:
         self._do("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job, moment))
 
+    def known(self, name: str) -> bool:
+        """Whether a run of this name was planned."""
+        return bool(self._do("SELECT 1 FROM runs WHERE name = ?", (name,)))
+
+    def plan_for(self, run_id: str, planned: float) -> None:
+        self._do("UPDATE runs SET planned = ? WHERE id = ? AND status = 'pending'", (planned, run_id))
+
     def trim(self, keep: int) -> None:
-        """Keep the latest ``keep`` ended runs, and of their logs the latest that fit."""
-        old = self._do("SELECT id FROM runs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT -1 OFFSET ?", (keep,))
-        for row in old:
-            self._do("DELETE FROM runs WHERE id = ?", row)
-            self._do("DELETE FROM logs WHERE run = ?", row)
-        total = int(self._do("SELECT COALESCE(SUM(bytes), 0) FROM logs")[0][0])
-        if total <= self._logs:
-            return
-        for (run_id,) in self._do("SELECT id FROM runs WHERE ended IS NOT NULL ORDER BY ended"):
-            total -= self.log_size(run_id)
-            self._do("DELETE FROM logs WHERE run = ?", (run_id,))
-            if total <= self._logs:
-                return
+        """Keep the latest ``keep`` ended runs, and of their logs the latest that fit.
+
+        What it costs depends on what there is to remove, and not on what is kept. Of many runs too many, as when
+        ``keep`` was lowered, each call removes some.
+        """
+        with self.together():
+            last = self._do("SELECT MAX(done) FROM runs")[0][0] or 0
+            for row in self._do("SELECT id FROM runs WHERE done <= ? ORDER BY done LIMIT ?", (last - keep, AT_ONCE)):
+                self._do("DELETE FROM logs WHERE run = ?", row)
+                self._do("DELETE FROM runs WHERE id = ?", row)
+            while self._do("SELECT log_bytes FROM totals")[0][0] > self._logs:
+                oldest = self._do(OLDEST_LOG)
+                if not oldest:
+                    return
+                self._do("DELETE FROM logs WHERE run = ?", oldest[0])
 
     def close(self) -> None:
         with self._guard:
             self._db.close()
+
+    def _begun(self) -> bool:
+        return self._db.in_transaction
 
     def _do(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._guard:
