@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from adapters.process.environment import take_secrets
-from adapters.process.killing import children_of, descendants, kill, kill_tree, mark_of, stat_of
+from adapters.process.killing import can_see, children_of, descendants, kill, kill_tree, mark_of, stat_of
 
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
@@ -113,6 +113,10 @@ class Guardian:
         self._signals: list[int] = []
 
     def run(self) -> int:
+        if not can_see():
+            say("/proc, where the processes of tasks are found, is not mounted or tells no children: mount it, as by "
+                "`mount -t proc proc /proc`")  # fmt: skip
+            return CONFIGURATION
         hangup = signal.getsignal(signal.SIGHUP)
         self._secrets = take_secrets(os.environ)
         start_clean()

@@ -15,6 +15,11 @@ from typing import NamedTuple
 MARK = b"CRONJOB_WORKER_RUN="
 
 
+def can_see() -> bool:
+    """Whether this system tells who descends from whom, on which everything here rests."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
 def children_of(pid: int) -> list[int]:
     """The children of all threads of a process; empty if it is gone."""
     found: list[int] = []
