@@ -237,8 +237,11 @@ class Guardian:
         signals, self._signals = self._signals, []
         for number in signals:
             ending = number in ENDING
-            # Before it has said hello, a worker would die of SIGUSR1.
-            if not ending and not (number == signal.SIGUSR1 and self._greeted):
+            if not ending and number != signal.SIGUSR1:
+                continue
+            if not ending and not self._greeted:  # early in its start a worker would die of it: later
+                if number not in self._signals:
+                    self._signals.append(number)
                 continue
             if ending:
                 self._asked += 1
