@@ -30,12 +30,12 @@ $(VENV)/.run: requirements.lock
 	    echo "$(PYTHON) cannot make a virtual environment; as root: apt-get install $(notdir $(PYTHON))-venv"; exit 1; }; \
 	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	$(INSTALL) requirements.lock
-	$(CHECK)
+	@$(CHECK)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(INSTALL) requirements-dev.lock
-	$(CHECK)
+	@$(CHECK)
 	@touch $@
 
 setup: $(VENV)/.dev ## make .venv with everything that `make test` needs
