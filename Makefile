@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 5
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The locks are complete: whatever pip would add to them was never tried together.
+INSTALL := $(PIP) install --quiet --no-deps --require-hashes -r
+CHECK = $(PIP) check || { echo "$(VENV) holds packages that do not fit together; make it anew: make clean $(MAKECMDGOALS)"; exit 1; }
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime
 
 .PHONY: help setup run demo test check torture mutants peers lock clean
@@ -10,21 +15,33 @@ PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-# A virtual environment is stale when its lock file is newer than its stamp, or when its interpreter is gone.
+# A .venv that was finished is of no use any more when the program does not start in it: another Python came with an
+# upgrade of the system, or packages are gone. What was not finished has no stamp.
+ifneq ($(wildcard $(VENV)/.run),)
+ifeq ($(shell $(BIN)/python bootstrap.py --version 2>/dev/null),)
+.PHONY: $(VENV)/.run
+endif
+endif
+
 $(VENV)/.run: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(BIN)/python -c pass 2>/dev/null || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@{ $(BIN)/python -c '$(NEW_ENOUGH)' && $(PIP) --version; } >/dev/null 2>&1 || { \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make a virtual environment; as root: apt-get install $(notdir $(PYTHON))-venv"; exit 1; }; \
+	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	$(INSTALL) requirements.lock
+	@$(CHECK)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	$(INSTALL) requirements-dev.lock
+	@$(CHECK)
 	@touch $@
 
 setup: $(VENV)/.dev ## make .venv with everything that `make test` needs
 
 run: $(VENV)/.run ## start the worker (settings: config_worker.json, environment)
-	@$(BIN)/python bootstrap.py
+	@exec $(BIN)/python bootstrap.py
 
 demo: $(VENV)/.run ## show ten sample tasks, one of each category, at work; ends by itself
 	@$(BIN)/python -m adapters.testkit.demo

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
     # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
-    # standard library (G84). ``main`` puts it behind that.
+    # standard library (G84). ``see_own_modules`` puts it behind that.
     del sys.path[0]
 
 import contextlib
@@ -43,20 +43,46 @@ VERSION = "0.1.0"
 KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: kill, tear down, flush
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+def see_own_modules() -> None:
+    """Find the program's own modules: behind the standard library, before what is installed."""
     if str(ROOT) not in sys.path:
         packages = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
         sys.path.insert(next(packages, len(sys.path)), str(ROOT))
+
+
+if __name__ == "__main__":  # here, because an older Python would stumble over what follows
+    see_own_modules()
+    from adapters.process.interpreter import go_on_where_the_packages_are
+
+    go_on_where_the_packages_are(ROOT)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    see_own_modules()
     from adapters.process import guardian
+    from adapters.process.guardian_link import link_from_environment
 
     guardian.forbid_inspection()
-    if runs_the_worker(arguments) and guardian.FD_VARIABLE not in os.environ:
-        return guardian.Guardian([sys.executable, str(Path(__file__).resolve()), *arguments]).run()
-    from adapters.cli.commands import main as command_line
+    if not runs_the_worker(arguments):
+        from adapters.cli.commands import main as command_line
 
-    return command_line(program(), arguments)
+        return command_line(program(), arguments)
+    link = link_from_environment()
+    if link is None:
+        from adapters.process.interpreter import safety_flags
+
+        return guardian.Guardian([sys.executable, *safety_flags(), str(Path(__file__).resolve()), *arguments]).run()
+    with contextlib.closing(link):
+        try:
+            os.environ.update(link.secrets())
+            from adapters.cli.commands import main as command_line
+
+            return command_line(program(link), arguments)
+        except Exception as error:
+            link.failed(error)
+            raise
 
 
 def runs_the_worker(arguments: list[str]) -> bool:
@@ -72,7 +98,7 @@ def runs_the_worker(arguments: list[str]) -> bool:
     return True
 
 
-def program() -> Program:
+def program(guardian: GuardianLink | None = None) -> Program:
     """What the commands need, over the real adapters."""
     from adapters.cli.commands import Program
     from adapters.config.load import load
@@ -85,7 +111,7 @@ def program() -> Program:
         name="python bootstrap.py" if (ROOT / "pyproject.toml").is_file() else "cronjob-worker",
         version=VERSION,
         load=lambda file, assignments: load(file, assignments, program=Path(__file__)),
-        run=run_worker,
+        run=lambda loaded: run_worker(loaded, guardian),
         runners=runners,
         check=check,
         execute=execute_once,
@@ -191,27 +217,96 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
         processes.close()
 
 
-def run_worker(loaded: Loaded) -> int:
+def run_worker(loaded: Loaded, guardian: GuardianLink | None) -> int:
     """Run until a signal says otherwise; returns the exit status."""
-    from adapters.process.guardian_link import link_from_environment
     from adapters.process.signals import Wishes
+    from adapters.process.starting import TEMPORARY, is_passing
+    from domain.errors import WorkerError
 
     redactor = start_logging(loaded)
     wishes = Wishes()
-    guardian = link_from_environment()
     with contextlib.ExitStack() as stack:
-        assembled = assemble(loaded, redactor, guardian, stack)
-        worker = assembled.worker
-        tell_start(loaded, assembled)
-        mark = pause_mark(loaded)
-        obey(mark, worker)
-        worker.start()
-        assembled.leftovers.start()
-        serve(worker, mark, wishes, guardian)
+        try:
+            worker = start_worker(loaded, redactor, wishes, guardian, stack)
+        except (WorkerError, OSError, MemoryError) as error:
+            if guardian is not None:
+                guardian.failed(error)
+            if not is_passing(error):
+                raise
+            tell_passing(error)
+            return TEMPORARY
+        if worker is None:
+            return 0
+        serve(worker, pause_mark(loaded), wishes, guardian)
         clean = worker.shutdown(lambda: wishes.hurry)
         if worker.loops.failed is not None:
             return 70
         return 0 if clean else 1
+
+
+def start_worker(
+    loaded: Loaded, redactor: Redactor, wishes: Wishes, guardian: GuardianLink | None, stack: contextlib.ExitStack
+) -> Worker | None:
+    """A worker at work, and its guardian knows it; None if the end was asked for before that."""
+    state_dir = take_state(loaded, wishes, guardian, stack)
+    if state_dir is None:
+        return None
+    assembled = assemble(loaded, redactor, guardian, state_dir, stack)
+    tell_start(loaded, assembled)
+    obey(pause_mark(loaded), assembled.worker)
+    assembled.worker.start()
+    assembled.leftovers.start()
+    if guardian is not None:
+        guardian.hello(longest_end(loaded))
+    return assembled.worker
+
+
+def take_state(
+    loaded: Loaded, wishes: Wishes, guardian: GuardianLink | None, stack: contextlib.ExitStack
+) -> Path | None:
+    """The state directory, locked until ``stack`` ends; None if the end was asked for meanwhile. Raises ConfigError.
+
+    A former worker whose guardian was killed still ends its tasks there: that is waited for.
+    """
+    import logging
+
+    from adapters.config.identity import private_directory
+    from adapters.journal.statedir import Occupied, StateLock
+    from adapters.process.guardian import boottime
+    from adapters.process.killing import is_alive
+
+    state_dir = private_directory(loaded.path(loaded.settings.state_dir))
+    deadline, told = boottime() + longest_end(loaded), False
+    while not wishes.end and not (guardian is not None and guardian.lost):
+        try:
+            stack.callback(StateLock(state_dir, "" if guardian is None else guardian.identity).release)
+        except Occupied as error:
+            if not error.guardian or is_alive(error.guardian) or boottime() > deadline:
+                raise
+            if not told:
+                logging.getLogger("worker").warning(
+                    "waiting up to %.0f s for the former worker (pid %s): its guardian is gone and it ends its tasks",
+                    deadline - boottime(), error.owner,
+                )  # fmt: skip
+            told = True
+        else:
+            return state_dir
+        if guardian is not None:
+            guardian.beat()
+        wishes.wait(0.2)
+    return None
+
+
+def longest_end(loaded: Loaded) -> float:
+    """Seconds that a worker may take from the wish to end until it is gone."""
+    limits = make_limits(loaded)
+    return limits.drain + limits.grace + KILL_AND_FLUSH
+
+
+def tell_passing(error: Exception) -> None:
+    import logging
+
+    logging.getLogger("worker").critical("the worker cannot start now, and may later: %s", error)
 
 
 def start_logging(loaded: Loaded) -> Redactor:
@@ -277,11 +372,14 @@ class Assembled:
 
 
 def assemble(
-    loaded: Loaded, redactor: Redactor, guardian: GuardianLink | None, stack: contextlib.ExitStack
+    loaded: Loaded,
+    redactor: Redactor,
+    guardian: GuardianLink | None,
+    state_dir: Path,
+    stack: contextlib.ExitStack,
 ) -> Assembled:
     """Build the whole graph. What has to be closed is closed by ``stack``, the last one first."""
-    from adapters.config.identity import private_directory, worker_id
-    from adapters.journal.statedir import StateLock
+    from adapters.config.identity import worker_id
     from adapters.observability.redact import RedactedCredentials
     from adapters.process.environment import child_environment
     from adapters.process.observers import Observers
@@ -293,8 +391,6 @@ def assemble(
     from application.worker import Worker
 
     settings = loaded.settings
-    state_dir = private_directory(loaded.path(settings.state_dir))
-    stack.callback(StateLock(state_dir).release)
     identity_id = worker_id(state_dir, settings.worker.id)
     token = make_token(loaded, redactor)
 
@@ -314,9 +410,6 @@ def assemble(
     stack.callback(leftovers.close)
     contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, ports.coordination, redactor.add)
     limits = make_limits(loaded)
-    if guardian is not None:
-        guardian.hello(limits.drain + limits.grace + KILL_AND_FLUSH)
-        stack.callback(guardian.close)
     runs = Execution(ports.runtime, registry, contexts, settings.execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
     return Assembled(worker, problems, state_dir, leftovers)

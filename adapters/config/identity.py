@@ -19,7 +19,7 @@ def private_directory(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.lstat(path)
     except OSError as error:
-        raise ConfigError(f"state_dir: {path} cannot be used: {error.strerror}") from None
+        raise ConfigError(f"state_dir: {path} cannot be used: {error.strerror}") from error
     if not stat.S_ISDIR(state.st_mode):
         raise ConfigError(f"state_dir: {path} is a link or no directory; name a directory of the worker's own")
     if state.st_uid != os.geteuid():
@@ -87,4 +87,4 @@ def _write(path: Path, identity: str) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise ConfigError(f"{path}: the worker's identity cannot be kept there: {error.strerror}") from None
+        raise ConfigError(f"{path}: the worker's identity cannot be kept there: {error.strerror}") from error

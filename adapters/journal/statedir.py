@@ -9,24 +9,36 @@ from pathlib import Path
 from domain.errors import ConfigError
 
 
+class Occupied(ConfigError):
+    """Another worker lives in the state directory; ``owner`` is its pid, ``guardian`` what it said of its guardian."""
+
+    def __init__(self, directory: Path, owner: str, guardian: str) -> None:
+        self.owner, self.guardian = owner, guardian
+        super().__init__(
+            f"{directory}: another worker (pid {owner}) uses this state directory; "
+            "stop it, or give this one its own with WORKER_STATE_DIR"
+        )
+
+
 class StateLock:
     """Holds ``directory`` for this process until ``release``. Children do not inherit it."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises ConfigError if another worker lives there."""
+    def __init__(self, directory: Path, guardian: str = "") -> None:
+        """``guardian`` is told to whoever finds the directory occupied. Raises Occupied, ConfigError."""
         path = directory / "lock"
-        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(f"state_dir: {path} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            known = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)
-            raise ConfigError(
-                f"{directory}: another worker (pid {owner}) uses this state directory; "
-                "stop it, or give this one its own with WORKER_STATE_DIR"
-            ) from None
+            owner, _, other = known.partition(" ")
+            raise Occupied(directory, owner or "unknown", other) from None
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()} {guardian}\n".encode(), 0)
 
     def release(self) -> None:
         os.close(self._descriptor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
-OWN = ("API_KEY", "API_AUTH_TOKEN", "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
+KEYS = ("API_KEY", "API_AUTH_TOKEN")
+OWN = (*KEYS, "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
 CREDENTIALS = "CRONJOB_CREDENTIAL_"  # what begins like this is a credential for the tasks that name it, not for all
 
 
@@ -22,3 +23,8 @@ def child_environment(
         if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)
     }
     return kept | dict(added)
+
+
+def take_secrets(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Remove from ``environment`` what tasks must not find, the API key and credentials, and return it."""
+    return {name: environment.pop(name) for name in list(environment) if name in KEYS or name.startswith(CREDENTIALS)}

@@ -3,10 +3,13 @@
 Standard library only and few imports: what can fail here fails for every task. It is a child subreaper, so whatever a
 dead worker's tasks leave behind becomes its child and is killed. It holds each task's lease deadline; when the worker
 is frozen or hangs past one, the task's tree is killed all the same (G15). It passes on the wish to end, and reaps as
-process 1.
+process 1. A worker that again and again does not even get ready is given up.
 
-Messages from the worker are JSON datagrams on a socket pair: {"hello": {...}}, {"beat": 1},
-{"start": [task, pid, start time]}, {"gone": task}, {"end": task}, {"lease": [task, deadline on CLOCK_BOOTTIME]}.
+Messages from the worker are JSON datagrams on a socket pair: {"secrets": 1}, {"hello": {...}} when it is ready,
+{"failed": why it will not be}, {"beat": 1}, {"start": [task, pid, start time]}, {"gone": task}, {"end": task},
+{"lease": [task, deadline on CLOCK_BOOTTIME]}. The secrets of the environment go to the worker only when it asks for
+them, which it does when no task can look into it any more: in its environment they would be open to all of them while
+it starts. They go in a file without a name, as a datagram has a greatest size.
 """
 
 from __future__ import annotations
@@ -24,14 +27,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from adapters.process.killing import children_of, descendants, kill, kill_tree, mark_of, stat_of
+from adapters.process.environment import take_secrets
+from adapters.process.killing import can_see, children_of, descendants, kill, kill_tree, mark_of, stat_of
 
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
 FINAL = (0, 2, 64, 78)  # the worker meant it: success, usage, configuration
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY = 60.0
+STARTS = 5  # how many of them in a row may end before the worker is ready
+CONFIGURATION, TEMPORARY = 78, 75  # exit statuses: the next start would fail too; it may succeed later
 HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 ASLEEP = 10.0  # seconds between two looks after which this process must have been asleep too
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
@@ -72,10 +79,11 @@ def boottime() -> float:
 
 
 def say(text: str) -> None:
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    now = datetime.now(UTC)
     if sys.stderr.isatty():
-        line = f"{stamp} WARN  guardian: {text}\n"
+        line = f"{now.astimezone():%Y-%m-%d %H:%M:%S} WARN  guardian: {text}\n"
     else:
+        stamp = now.isoformat(timespec="milliseconds")
         line = json.dumps({"time": stamp, "level": "WARN", "logger": "worker.guardian", "message": text}) + "\n"
     with contextlib.suppress(OSError):
         _, writable, _ = select.select([], [sys.stderr], [], 0)
@@ -98,12 +106,19 @@ class Guardian:
         self._asked_at = 0.0
         self._shutdown = 120.0
         self._greeted = False
+        self._why = ""
+        self._secrets: dict[str, str] = {}
         self._beat = self._looked = 0.0
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
 
     def run(self) -> int:
+        if not can_see():
+            say("/proc, where the processes of tasks are found, is not mounted or tells no children: mount it, as by "
+                "`mount -t proc proc /proc`")  # fmt: skip
+            return CONFIGURATION
         hangup = signal.getsignal(signal.SIGHUP)
+        self._secrets = take_secrets(os.environ)
         start_clean()
         become_subreaper()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -114,7 +129,7 @@ class Guardian:
         if hangup == signal.SIG_IGN:  # nohup stays in force, and tasks start clean all the same
             signal.signal(signal.SIGHUP, lambda *_: None)
         self._selector.register(wake_read, selectors.EVENT_READ)
-        failures = 0
+        failures = unready = 0
         while True:
             started = boottime()
             self._start()
@@ -122,11 +137,23 @@ class Guardian:
             self._sweep()
             if self._asked or code in FINAL:
                 return code if code >= 0 else 128 - code
+            unready = 0 if self._greeted else unready + 1
+            if unready == STARTS:
+                return self._give_up(code)
             failures = 0 if boottime() - started > HEALTHY else failures + 1
             delay = BACKOFF[min(failures, len(BACKOFF) - 1)]
             say(f"the worker ended with {describe(code)}; its tasks are ended; next start in {delay:g} s")
             if not self._nap(wake_read, delay):
                 return 0
+
+    def _give_up(self, code: int) -> int:
+        """Say why; returns the exit status."""
+        status = TEMPORARY if code == TEMPORARY or code < 0 else CONFIGURATION
+        say(
+            f"given up with exit status {status}: {STARTS} starts in a row ended before the worker was ready, "
+            f"the last one with {describe(code)}{': ' if self._why else ''}{self._why}"
+        )
+        return status
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -135,7 +162,7 @@ class Guardian:
         # A group of its own: Ctrl-C reaches only the guardian, which forwards it once.
         self._worker = subprocess.Popen(self._argv, env=environment, pass_fds=(theirs.fileno(),), process_group=0)
         theirs.close()
-        self._socket, self._greeted = ours, False
+        self._socket, self._greeted, self._why = ours, False, ""
         self._beat = boottime()
         self._selector.register(ours, selectors.EVENT_READ)
 
@@ -191,16 +218,30 @@ class Guardian:
                 self._leases[value[0]] = float(value[1])
             elif kind == "hello":
                 self._shutdown, self._greeted = float(value["shutdown"]), True
+            elif kind == "failed":
+                self._why = "".join(sign if sign.isprintable() else " " for sign in str(value))
+            elif kind == "secrets":
+                self._hand_over()
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             say("a message of the worker could not be read")
+
+    def _hand_over(self) -> None:
+        assert self._socket is not None
+        with open(os.memfd_create("secrets"), "w+b") as file, contextlib.suppress(OSError):  # it has gone meanwhile
+            file.write(json.dumps(self._secrets).encode())
+            file.seek(0)
+            socket.send_fds(self._socket, [b"secrets"], [file.fileno()])
 
     def _forward(self) -> None:
         assert self._worker is not None
         signals, self._signals = self._signals, []
         for number in signals:
             ending = number in ENDING
-            # Before it has said hello, a worker would die of SIGUSR1.
-            if not ending and not (number == signal.SIGUSR1 and self._greeted):
+            if not ending and number != signal.SIGUSR1:
+                continue
+            if not ending and not self._greeted:  # early in its start a worker would die of it: later
+                if number not in self._signals:
+                    self._signals.append(number)
                 continue
             if ending:
                 self._asked += 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import threading
 from collections import deque
 
 from adapters.process.guardian import FD_VARIABLE
+from adapters.process.killing import identity_of
 
+PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED)  # begins with the pid of who made the socket pair
 UNREAD = 100_000  # messages after which a guardian that reads none is taken for gone
 
 
@@ -25,9 +28,27 @@ class GuardianLink:
         self._socket.set_inheritable(False)
         self._guard = threading.Lock()
         self._unsent: deque[bytes] = deque()
+        self.identity = identity_of(struct.unpack("i", self._socket.getsockopt(*PEER, 4))[0])
         self.lost = False
 
+    def secrets(self) -> dict[str, str]:
+        """The variables that the guardian keeps out of every environment. Before all other calls, and once.
+
+        Waits for the answer. Raises ConnectionError if the guardian is gone.
+        """
+        self._send({"secrets": 1})
+        _, descriptors, *_ = socket.recv_fds(self._socket, 64, 1, socket.MSG_CMSG_CLOEXEC)
+        if not descriptors:
+            raise ConnectionError("the guardian is gone")
+        with open(descriptors[0], "rb") as file:
+            return dict(json.load(file))
+
+    def failed(self, why: Exception) -> None:
+        """This worker will not get ready."""
+        self._send({"failed": f"{type(why).__name__}: {why}"[:1000]})
+
     def hello(self, shutdown: float) -> None:
+        """This worker is ready, and from the wish to end it takes ``shutdown`` seconds at most."""
         self._send({"hello": {"shutdown": shutdown}})
 
     def beat(self) -> None:

@@ -15,6 +15,11 @@ from typing import NamedTuple
 MARK = b"CRONJOB_WORKER_RUN="
 
 
+def can_see() -> bool:
+    """Whether this system tells who descends from whom, on which everything here rests."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
 def children_of(pid: int) -> list[int]:
     """The children of all threads of a process; empty if it is gone."""
     found: list[int] = []
@@ -48,6 +53,19 @@ def stat_of(pid: int) -> Stat | None:
     except OSError:
         return None
     return Stat(pid, fields[0].decode(), int(fields[19]))
+
+
+def identity_of(pid: int) -> str:
+    """What tells this process from all others of this boot, also when it is gone; empty if it is gone already."""
+    found = stat_of(pid)
+    return f"{pid} {found.start}" if found is not None else ""
+
+
+def is_alive(identity: str) -> bool:
+    """Whether the process with this identity still lives. Never raises."""
+    pid, _, _ = identity.partition(" ")
+    found = stat_of(int(pid)) if pid.isdecimal() else None
+    return found is not None and not found.dead and f"{pid} {found.start}" == identity
 
 
 def descendants(pid: int) -> list[Stat]:

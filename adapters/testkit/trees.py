@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 SLEEP = "sleep 1000.MARK"
@@ -34,7 +35,21 @@ def program(shape: str, mark: str) -> str:
 
 def alive(mark: str) -> list[int]:
     """The living processes that carry the mark in their arguments; zombies are dead."""
-    found = []
+    tools = (b"/usr/bin/strace", b"pytest")
+    return [pid for pid, line in _command_lines(f"1000.{mark}") if not line.startswith(tools)]
+
+
+def sleepers(mark: str) -> list[int]:
+    """Those among them that are no shell: what the shapes are made of."""
+    return [pid for pid, line in _command_lines(f"1000.{mark}") if line.startswith(b"sleep\0")]
+
+
+def named(text: str) -> list[int]:
+    """The living processes with this text in their arguments, whatever they are."""
+    return [pid for pid, _ in _command_lines(text)]
+
+
+def _command_lines(text: str) -> Iterator[tuple[int, bytes]]:
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -42,6 +57,5 @@ def alive(mark: str) -> list[int]:
             line = Path(f"/proc/{name}/cmdline").read_bytes()
         except OSError:
             continue
-        if f"1000.{mark}".encode() in line and not line.startswith((b"/usr/bin/strace", b"pytest")):
-            found.append(int(name))
-    return found
+        if text.encode() in line:
+            yield int(name), line

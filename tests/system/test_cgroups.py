@@ -83,7 +83,7 @@ def test_no_tree_survives_and_no_group_is_left(processes: Supervisor, shape: str
 def test_a_daemon_that_hides_in_every_way_ends_with_its_own_task(processes: Supervisor) -> None:
     """Without groups it could belong to the other task too, and would live as long as that."""
     mark, other = str(uuid.uuid4().int)[:12], Running(processes, "echo READY; exec sleep 1000")
-    hides = f"( env -i setsid sleep 1000.{mark} >/dev/null 2>&1 & ); until pgrep -fx 'sleep 1000.{mark}'; do :; done"
+    hides = f"( env -i setsid sleep 1000.{mark} >/dev/null 2>&1 & ); until grep -qz 1000.{mark} $(echo /proc/[0-9]*/cmdline); do :; done"
     hidden = Running(processes, f"{hides}; echo READY; exit 4")
     assert hidden.wait().exit_code == 4
     assert trees.alive(mark) == []

@@ -15,6 +15,7 @@ import pytest
 
 from adapters.testkit import demo, demo_tasks, peers
 from adapters.testkit.demo_view import Ended, View, cut, wrapped
+from adapters.testkit.terminal import open_terminal
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, "-m", "adapters.testkit.demo"]
@@ -114,7 +115,7 @@ def test_rows_are_aligned_also_with_wide_signs_and_steer_no_terminal() -> None:
 def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    terminal, other = os.openpty()
+    terminal, other = open_terminal()
     with os.fdopen(terminal, "rb"), os.fdopen(other, "w") as out:
         assert View(out).paint("x", "red") == "\033[31mx\033[0m"
         monkeypatch.setenv("NO_COLOR", "1")

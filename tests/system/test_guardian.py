@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,11 +12,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from adapters.process import guardian, guardian_link
+from adapters.testkit import trees
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,6 +36,7 @@ WORKER = """
 import os, subprocess, sys, time
 sys.path.insert(0, {root!r})
 from adapters.process import guardian, guardian_link, killing
+from adapters.testkit import trees
 link = guardian_link.link_from_environment()
 guardian.become_subreaper()
 notes, mark, deed = sys.argv[1:4]
@@ -42,7 +47,7 @@ link.hello(2.0)
 if lives == 1 or deed.startswith("always"):
     tree = "(setsid sleep 1000." + mark + " &) ; nohup sleep 1000." + mark + " & sleep 1000." + mark
     child = subprocess.Popen(["bash", "-c", tree], process_group=0)
-    while subprocess.run(["pgrep", "-cf", "^sleep 1000." + mark], capture_output=True, text=True).stdout.strip() != "3":
+    while len(trees.sleepers(mark)) != 3:
         time.sleep(0.01)
     link.started("t1", child.pid, killing.stat_of(child.pid).start)
     with open(notes, "a") as file:
@@ -69,19 +74,6 @@ def wait_for(what: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def alive(mark: str) -> int:
-    """Processes of the tree that are not zombies."""
-    count = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                line = Path(f"/proc/{name}/cmdline").read_bytes()
-            except OSError:
-                continue
-            count += f"1000.{mark}".encode() in line and b"sleep" in line.split(b"\0")[0]
-    return count
-
-
 class Guarded:
     def __init__(self, tmp_path: Path, deed: str) -> None:
         self.mark = str(uuid.uuid4().int)[:12]
@@ -92,6 +84,9 @@ class Guarded:
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, worker, str(self.notes), self.mark, deed], stderr=subprocess.PIPE, text=True
         )
+
+    def wait(self) -> None:
+        """Return when its tree stands."""
         wait_for(lambda: "tree" in self.notes.read_text())
 
     @property
@@ -112,18 +107,15 @@ def guarded(tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
 
     def start(deed: str) -> Guarded:
         started.append(Guarded(tmp_path, deed))
+        started[-1].wait()
         return started[-1]
 
     yield start
     for one in started:
         one.process.kill()
-        for name in subprocess.run(
-            ["pgrep", "-f", one.mark], capture_output=True, text=True, check=False
-        ).stdout.split():
-            try:
-                os.kill(int(name), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        for pid in trees.named(one.mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         one.process.communicate()  # survivors would keep its pipe open
 
 
@@ -131,7 +123,7 @@ def guarded(tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
 def test_a_dead_worker_leaves_nothing_and_is_started_again(guarded: Callable[[str], Guarded], deed: str) -> None:
     one = guarded(deed)
     code, errors = one.end()
-    assert (code, one.lives, alive(one.mark)) == (0, 2, 0)
+    assert (code, one.lives, trees.sleepers(one.mark)) == (0, 2, [])
     assert "its tasks are ended" in errors
 
 
@@ -141,17 +133,17 @@ def test_past_the_lease_deadline_the_tree_is_killed_while_the_worker_is_stuck(
 ) -> None:
     one = guarded(deed)
     # What left the tree (setsid) was adopted by the worker: it dies with it or with its lease holder's sweep.
-    wait_for(lambda: alive(one.mark) <= 1)
+    wait_for(lambda: len(trees.sleepers(one.mark)) <= 1)
     os.kill(one.worker_pid(), signal.SIGKILL)
     one.end()
-    assert alive(one.mark) == 0
+    assert trees.sleepers(one.mark) == []
 
 
 def test_a_signal_is_forwarded_and_a_worker_that_ignores_it_is_killed(guarded: Callable[[str], Guarded]) -> None:
     one = guarded("wait")
     one.process.send_signal(signal.SIGTERM)
     one.end()
-    assert (one.lives, alive(one.mark)) == (1, 0)
+    assert (one.lives, trees.sleepers(one.mark)) == (1, [])
 
 
 def test_a_killed_worker_is_not_a_zombie(guarded: Callable[[str], Guarded]) -> None:  # G24
@@ -160,6 +152,103 @@ def test_a_killed_worker_is_not_a_zombie(guarded: Callable[[str], Guarded]) -> N
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
     one.end()
+
+
+# The worker notes each of its lives, and ends before or after it is ready.
+FAILING = """
+import os, sys
+sys.path.insert(0, {root!r})
+from adapters.process import guardian_link
+link = guardian_link.link_from_environment()
+notes = sys.argv[1]
+with open(notes, "a") as file:
+    file.write("life\\n")
+lives = open(notes).read().count("life")
+{deed}
+"""
+
+
+def failing(tmp_path: Path, deed: str) -> tuple[int, int, str]:
+    """(exit status of the guardian, how often it started the worker, what it said)"""
+    notes = tmp_path / "notes"
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD.format(root=str(ROOT)), FAILING.format(root=str(ROOT), deed=deed), str(notes)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, notes.read_text().count("life"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "why"),
+    [
+        ("import no_such_package", 78, "exit status 1"),
+        ("link.failed(OSError('no\\nroom')); sys.exit(1)", 78, "exit status 1: OSError: no room"),
+        ("sys.exit(75)", 75, "exit status 75"),
+        ("os.kill(os.getpid(), 9)", 75, "SIGKILL"),
+        ("os._exit(127)", 78, "exit status 127"),
+    ],
+)
+def test_a_worker_that_never_gets_ready_is_given_up_with_the_reason(
+    tmp_path: Path, deed: str, status: int, why: str
+) -> None:
+    code, lives, said = failing(tmp_path, deed)
+    assert (code, lives) == (status, guardian.STARTS)
+    last = json.loads(said.splitlines()[-1])["message"]
+    assert last == (
+        f"given up with exit status {status}: {guardian.STARTS} starts in a row ended before the worker was ready, "
+        f"the last one with {why}"
+    )
+
+
+def test_only_starts_in_a_row_count(tmp_path: Path) -> None:
+    """One that gets ready between them shows that it can."""
+    deed = "lives == 4 and link.hello(1.0); sys.exit(0 if lives == 8 else 1)"
+    assert failing(tmp_path, deed)[:2] == (0, 8)
+
+
+def test_a_worker_that_was_ready_is_started_again_for_ever(tmp_path: Path) -> None:  # G5
+    deed = f"link.hello(1.0); sys.exit(0 if lives == {2 * guardian.STARTS} else 1)"
+    assert failing(tmp_path, deed)[:2] == (0, 2 * guardian.STARTS)
+
+
+def test_what_the_guardian_says_has_a_time_with_its_zone(tmp_path: Path) -> None:
+    said = failing(tmp_path, "sys.exit(0 if lives == 2 else 1)")[2]
+    stamp = datetime.fromisoformat(json.loads(said.splitlines()[-1])["time"])
+    assert stamp.utcoffset() == timedelta(0)
+
+
+SECRETS = {
+    b"API_AUTH_TOKEN": b"t0ken-5e1c",
+    b"API_KEY": "schl\u00fcssel\n=x".encode(),
+    b"CRONJOB_CREDENTIAL_MY_DB": b"no text: \xff\xfe",
+    b"CRONJOB_CREDENTIAL_BIG": b"5e1c" * 30_000,
+    b"CRONJOB_CREDENTIAL_BIG_TOO": b"\xc3\xa9" * 60_000,
+}
+
+
+def test_secrets_of_the_environment_reach_the_worker_in_each_life_and_stand_in_no_environment_of_it(
+    tmp_path: Path,
+) -> None:  # G67
+    deed = """
+import json
+begun = open("/proc/self/environ", "rb").read()  # what other processes would read
+given = link.secrets()
+json.dump([begun.hex(), {name: os.fsencode(text).hex() for name, text in given.items()}], open(f"{notes}.{lives}", "w"))
+sys.exit(0 if lives == 2 else 1)
+"""
+    notes = tmp_path / "notes"
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD.format(root=str(ROOT)),
+         FAILING.format(root=str(ROOT), deed="exec(sys.argv[2])"), str(notes), deed],
+        env={**os.environb, **SECRETS}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for life in (1, 2):
+        begun, given = json.loads(Path(f"{notes}.{life}").read_text())
+        assert {os.fsencode(name): bytes.fromhex(text) for name, text in given.items()} == SECRETS
+        assert b"5e1c" not in bytes.fromhex(begun)
+        assert b"API_KEY" not in bytes.fromhex(begun)
+        assert b"PATH=" in bytes.fromhex(begun)
 
 
 class NotKilled:

@@ -16,6 +16,7 @@ import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.program import ROOT, Program, Start
+from adapters.testkit.terminal import open_terminal
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -34,7 +35,7 @@ class OnTerminal(Program):
     """Its standard error is a terminal; what comes out there is in ``log``."""
 
     def start(self) -> None:
-        ours, theirs = os.openpty()
+        ours, theirs = open_terminal()
         plain = dict(self.environment, TERM="xterm")
         self.process = subprocess.Popen(self.command_line, cwd=self.directory, env=plain, stderr=theirs)
         os.close(theirs)

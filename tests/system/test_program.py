@@ -13,12 +13,15 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import bootstrap
 from adapters.cli.commands import EXAMPLES
+from adapters.testkit import trees
 from adapters.testkit.program import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,6 +43,26 @@ def run(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[
         timeout=30,
         check=False,
     )
+
+
+def lines_until(process: subprocess.Popen[str], text: str) -> str:
+    """What it says from here on, up to ``text``."""
+    assert process.stderr is not None
+    said = ""
+    while text not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said
+
+
+def the_rest(process: subprocess.Popen[str]) -> str:
+    """What it says until it ends. After ``readline``, ``communicate`` would not tell what that had read ahead."""
+    assert process.stderr is not None
+    with process.stderr:
+        said = process.stderr.read()
+    process.wait(20)
+    return said
 
 
 def test_exec_runs_one_task_with_its_exit_code(tmp_path: Path) -> None:
@@ -196,7 +219,7 @@ def test_the_worker_runs_its_schedule_and_ends_cleanly(tmp_path: Path, number: i
         seen.append(json.loads(process.stderr.readline()))
     process.send_signal(signal.SIGUSR2)  # means nothing, and so does nothing
     process.send_signal(number)
-    seen += [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
+    seen += [json.loads(line) for line in the_rest(process).splitlines()]
     assert process.returncode == 0
     assert seen[-1]["message"] == "ended"
     assert [line["message"].split(":")[0] for line in seen if line.get("task") == seen_task(seen)] == [
@@ -240,7 +263,7 @@ def test_a_hangup_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         (tmp_path / "schedule.json").write_text('{"jobs": [ ]}')
     process.send_signal(signal.SIGTERM)
-    assert "ended" in process.communicate(timeout=20)[1]
+    assert "ended" in the_rest(process)
     assert process.returncode == 0
 
 
@@ -276,10 +299,95 @@ def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # 
     assert first.returncode == 0
 
 
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[int]:
+    """The pid of a worker that has a task running, and whose guardian has just been killed."""
+    mark = str(uuid.uuid4().int)[:12]
+    job = {
+        "name": "long",
+        "time": "* * * * * *",
+        "command": f"trap '' TERM; echo up; while :; do sleep 1000.{mark}; done",
+    }
+    (tmp_path / "schedule.json").write_text(json.dumps({"jobs": [job]}))
+    (tmp_path / "config_worker.json").write_text('{"execution": {"drain": 1, "grace": 1}}')
+    former = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    lines_until(former, "| up")
+    worker = int(Path(f"/proc/{former.pid}/task/{former.pid}/children").read_text().split()[0])
+    (tmp_path / "schedule.json").write_text('{"jobs": []}')
+    former.kill()
+    former.wait()
+    yield worker
+    assert former.stderr is not None
+    former.stderr.read()  # its worker has ended, and its tasks with it
+    former.stderr.close()
+    assert trees.alive(mark) == []
+
+
+def test_after_the_guardian_alone_was_killed_a_new_start_waits_for_the_old_worker(tmp_path: Path, orphan: int) -> None:
+    new = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    said = lines_until(new, "connected")
+    assert f"for the former worker (pid {orphan}): its guardian is gone and it ends its tasks" in said
+    assert said.count("the former worker") == 1
+    new.send_signal(signal.SIGTERM)
+    new.communicate(timeout=20)
+    assert new.returncode == 0
+
+
+def test_who_waits_for_the_old_worker_can_be_ended(tmp_path: Path, orphan: int) -> None:
+    os.kill(orphan, signal.SIGSTOP)
+    try:
+        new = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+        lines_until(new, "the former worker")
+        new.send_signal(signal.SIGTERM)
+        new.communicate(timeout=20)
+        assert new.returncode == 0
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("name", ["lock", "identity.json", "."])
+def test_a_state_directory_that_cannot_be_used_is_told_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config_worker.json").write_text("{}")
+    state = tmp_path / "state"
+    if name == ".":
+        state.touch()
+    else:
+        (state / name).mkdir(parents=True, mode=0o700)
+    done = run(cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("configuration error"), "Traceback" in done.stderr) == (78, 1, False)
+    assert str(state if name == "." else state / name) in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["API_AUTH_TOKEN", "API_KEY"])
+def test_the_api_key_stands_in_no_environment_of_the_worker(tmp_path: Path, variable: str) -> None:  # G67
+    (tmp_path / "config_worker.json").write_text("{}")
+    known = {variable: "t0ken-value", "CRONJOB_CREDENTIAL_MY_DB": "t0ken-value too"}
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        url = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-I", PROGRAM[1]], cwd=tmp_path, env=environment(API_SERVER_URL=url, **known),
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        peer, _ = hole.accept()
+        with peer:
+            assert b"t0ken-value" in peer.recv(65536)  # it has it, and uses it
+            worker = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+            try:
+                found = Path(f"/proc/{worker}/environ").read_bytes()
+            except PermissionError:  # as for every task of the same user
+                found = b""
+            flags = Path(f"/proc/{worker}/cmdline").read_text().split("\0")[1]
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+    assert b"t0ken-value" not in found
+    assert flags == "-I"  # whom the interpreter trusts is the same for both
+
+
 def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Path) -> None:  # G5
+    mark = str(uuid.uuid4().int)[:12]
     (tmp_path / "config_worker.json").write_text("{}")
     (tmp_path / "schedule.json").write_text(
-        json.dumps({"jobs": [{"name": "long", "time": "* * * * * *", "command": "echo up; exec sleep 1234.5678"}]})
+        json.dumps({"jobs": [{"name": "long", "time": "* * * * * *", "command": f"echo up; exec sleep 1000.{mark}"}]})
     )
     process = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -294,10 +402,9 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
             break
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    lines += process.communicate(timeout=30)[1].splitlines()
+    lines += the_rest(process).splitlines()
     assert any("SIGKILL; its tasks are ended" in line for line in lines)
-    survivors = subprocess.run(["pgrep", "-f", "^sleep 1234.5678"], capture_output=True, check=False)
-    assert survivors.returncode == 1
+    assert trees.alive(mark) == []
 
 
 HANGING = """
@@ -352,5 +459,5 @@ def test_usr1_tells_what_each_thread_does_and_a_hangup_ends(tmp_path: Path) -> N
     while "thread heartbeat:" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGHUP)
-    assert json.loads(process.communicate(timeout=20)[1].splitlines()[-1])["message"] == "ended"
+    assert json.loads(the_rest(process).splitlines()[-1])["message"] == "ended"
     assert process.returncode == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import tempfile
@@ -185,6 +186,8 @@ def sftp(peer: Silence) -> Waiting:
 
 def git(scheme: str) -> Callable[[Silence], Waiting]:
     def make(peer: Silence) -> Waiting:
+        if scheme == "ssh" and shutil.which("ssh") is None:
+            pytest.skip("ssh is missing: install openssh-client to test git over ssh")
         args = {"url": f"{scheme}://127.0.0.1:{peer.tcp()}/x.git"}
         return Waiting(GitRunner(peer.processes, peer.options), peer.context(), peer.asked, args)
 

@@ -123,6 +123,7 @@ def test_its_task_keeps_lock_and_slot_and_the_worker_goes_on(
     kit = WorkerKit(server.way(), registry, root=tmp_path, limits=Limits(concurrency=1, grace=0.1, lease_ttl=4.0))
     kit.worker.start()
     try:
+        mark = immune.mark
         stuck = server.add_task(command=SHAPES["child"].replace("MARK", immune.mark))
         server.offer(stuck)
         server.wait_for(stuck, "running")
@@ -138,7 +139,7 @@ def test_its_task_keeps_lock_and_slot_and_the_worker_goes_on(
         assert not server.model.locks.acquire(lock_key(stuck), 1.0)
         immune.mortal()
         assert server.wait_for(stuck, "stopped")["status"] == "stopped"
-        assert subprocess.run(["pgrep", "-f", f"1000.{immune.mark}"], check=False).returncode == 1
+        assert trees.alive(mark) == []
         server.offer(other)
         assert server.wait_for(other, "success")["status"] == "success"
     finally:

@@ -7,6 +7,8 @@ import contextlib
 import errno
 import json
 import os
+import pwd
+import random
 import shutil
 import site
 import subprocess
@@ -26,14 +28,11 @@ from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.program import ROOT, Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
-# One after the other: limits on processes count all of a user's, those of a test beside too.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.xdist_group("nobody"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-NOBODY = 65534
 PATH = os.pathsep.join([str(ROOT), *site.getsitepackages()])
+# A user that nobody else is: limits on processes count all of a user's, also those of what else runs on this machine.
+NOBODY = random.choice(sorted(set(range(20_000, 60_000)) - {entry.pw_uid for entry in pwd.getpwall()}))
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 NASTY = ("setsid", "double fork", "nohup and trap", "daemon", "daemon without environment")
 
