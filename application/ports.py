@@ -169,7 +169,12 @@ class Categories(Protocol):
         """Raises NotFound, Unavailable, Refused."""
 
 
-class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, ApprovalDesk, Protocol):
+class Approvals(ApprovalDesk, Protocol):
+    def pending_approvals(self, task_id: str) -> Sequence[str]:
+        """The ids of the task's unanswered approvals, newest first. Raises Unavailable."""
+
+
+class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, Approvals, Protocol):
     """All of it: what an adapter for one server offers. Use-cases ask for the part they need."""
 
     def abandon(self) -> None:

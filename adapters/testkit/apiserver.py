@@ -19,9 +19,10 @@ from aiohttp import web
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.event_stream import EventStream
 from adapters.transports.memory.controls import ServerControls
-from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, Fault
+from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, TORN, Fault
+from adapters.transports.memory.replies import AUTH, AUTH_TRIES, Reply
 from adapters.transports.memory.requests import answer, call_name
-from adapters.transports.memory.server import PING_DEADLINE, Connection, Reply
+from adapters.transports.memory.server import PING_DEADLINE, Connection
 from adapters.transports.memory.tasks import parse
 
 PREFIX = "/api/v1"
@@ -90,7 +91,10 @@ class SimulatedServer(ServerControls):
         self._run(self._reset())
 
     def pause(self, black_hole: bool = False) -> None:
-        """Be gone until ``resume``: connections are refused, or, as a black hole, accepted and never answered."""
+        """Be gone until ``resume``: connections are refused, or, as a black hole, accepted and answered only then.
+
+        A client that leaves such a black hole has left its request there, and an append to a log then destroys it.
+        """
         self._run(self._leave(black_hole))
 
     def resume(self) -> None:
@@ -199,14 +203,17 @@ class SimulatedServer(ServerControls):
                 return _hang_up(request)
         if route == "ws":
             return await self._upgrade(request, query, fault)
-        reply = self._answer(request, path, query, await request.read())
-        if fault is not None and fault.kind == LOST:
+        if AUTH in self.model.away:
+            await asyncio.sleep(AUTH_TRIES)
+        left = (fault is not None and fault.kind == TORN) or request.transport is None or request.transport.is_closing()
+        reply = self._answer(request, path, query, await request.read(), left)
+        if fault is not None and fault.kind in (LOST, TORN):
             return _hang_up(request)
         if fault is not None and fault.kind == GARBAGE:
             return web.Response(body=b"<html>\xff", content_type="text/html")
         return _reply(reply)
 
-    def _answer(self, request: web.BaseRequest, path: str, query: dict[str, str], data: bytes) -> Reply:
+    def _answer(self, request: web.BaseRequest, path: str, query: dict[str, str], data: bytes, left: bool) -> Reply:
         body: Any = None
         if data:
             try:
@@ -216,7 +223,7 @@ class SimulatedServer(ServerControls):
             if not isinstance(body, dict):  # another content type is read as a form without our fields
                 return 400, {"code": 400, "message": "field required"}
         with self.guard:
-            return answer(self.model, request.method, path, query, body, request.headers.get("Authorization", ""))
+            return answer(self.model, request.method, path, query, body, request.headers.get("Authorization", ""), left)
 
     # -- the event stream --------------------------------------------------------------------------------------------
 

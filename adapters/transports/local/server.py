@@ -204,6 +204,9 @@ class LocalServer:
     def cancel_approval(self, approval_id: str) -> None:
         """There are none."""
 
+    def pending_approvals(self, task_id: str) -> Sequence[str]:
+        return []
+
 
 class _Translate:
     """The store's errors as the port's."""
