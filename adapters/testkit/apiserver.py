@@ -61,6 +61,7 @@ class SimulatedServer(ServerControls):
         self._flowing: asyncio.Event
         self._thread: threading.Thread | None = None
         self._appending: dict[str, web.BaseRequest] = {}
+        self._in_line: dict[int, web.BaseRequest] = {}
 
     @property
     def url(self) -> str:
@@ -99,6 +100,11 @@ class SimulatedServer(ServerControls):
 
     def resume(self) -> None:
         self._run(self._return())
+
+    @property
+    def requests_in_line(self) -> int:
+        """How many clients wait at a black hole."""
+        return sum(it.transport is not None and not it.transport.is_closing() for it in tuple(self._in_line.values()))
 
     @property
     def appends_in_flight(self) -> int:
@@ -161,7 +167,10 @@ class SimulatedServer(ServerControls):
     # -- requests ----------------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()  # kept by the request: a client that leaves takes with it what was not read
+        self._in_line[id(request)] = request
         await self._flowing.wait()
+        del self._in_line[id(request)]
         if request.method == "GET" and request.path == "/health":  # at the root, without a key (protocol 6.10)
             with self.guard:
                 return _reply(self.model.health())

@@ -147,7 +147,7 @@ def test_an_answer_that_is_not_the_task_is_no_answer(data: Any) -> None:
 @pytest.mark.parametrize("task_id", ["", "../worker/1", "x" * 100, f"{ID}/stop"])
 def test_an_id_that_is_no_uuid_never_becomes_a_path(task_id: str) -> None:
     with api(good({})) as (coordination, server):
-        for call in (coordination.fetch, coordination.size, coordination.credential, coordination.registered):
+        for call in (coordination.fetch, coordination.read, coordination.credential, coordination.registered):
             with pytest.raises(Refused):
                 call(task_id)
         assert server.lines == []
@@ -198,14 +198,60 @@ def test_a_log_outlives_a_key_that_is_being_rotated(status: int) -> None:
         with pytest.raises(Unavailable, match="API key"):
             coordination.append(ID, "x")
         with pytest.raises(Unavailable, match="API key"):
-            coordination.size(ID)
+            coordination.read(ID)
+        with pytest.raises(Unavailable, match="API key"):
+            coordination.replace(ID, "x")
 
 
-def test_a_log_that_does_not_exist_has_size_zero() -> None:
-    with api(bad(404), good({"size": 5, "content": "hello"})) as (coordination, server):
-        assert coordination.size(ID) == 0
-        assert coordination.size(ID) == 5
+def test_a_log_that_does_not_exist_is_none_and_its_text_counts_not_its_size() -> None:
+    with api(bad(404), good({"size": 99, "content": "h\u00e9"})) as (coordination, server):
+        assert coordination.read(ID) is None
+        assert coordination.read(ID) == "h\u00e9".encode()
     assert server.lines[0] == f"GET /api/v1/tasklog/{ID}/content/"
+
+
+def test_a_log_is_written_anew_as_a_whole() -> None:
+    with api(good({})) as (coordination, server):
+        coordination.replace(ID, "caf\u00e9\ud800\n")
+    assert server.lines == [f"PUT /api/v1/tasklog/{ID}/content/"]
+    assert server.bodies == [{"content": "caf\u00e9?\n"}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "dial tcp 127.0.0.1:3306: connect: connection refused", "invalid connection", "driver: bad connection",
+        "Error 1040: Too many connections", "sql: database is closed", "read tcp 10.0.0.1:3306: i/o timeout",
+        "context canceled", "context deadline exceeded", "unexpected EOF", "write: broken pipe",
+        "Error 1213 (40001): Deadlock found when trying to get lock", "\u6570\u636e\u5e93\u8fde\u63a5\u5931\u8d25",
+    ],
+)  # fmt: skip
+def test_a_bad_request_that_names_the_servers_own_trouble_is_no_refusal(message: str) -> None:
+    """Protocol 1.2: a failing database answers 400."""
+    for call in _calls():
+        with api(bad(400, message)) as (coordination, _), pytest.raises(Unavailable):
+            call(coordination)
+
+
+@pytest.mark.parametrize("message", ["\u8bf7\u6c42\u53c2\u6570\u9519\u8bef", "content is required"])
+def test_a_text_is_refused_for_good_only_in_the_servers_fixed_words(message: str) -> None:
+    with api(bad(400, message)) as (coordination, _), pytest.raises(Refused):
+        coordination.append(ID, "x")
+    with api(bad(400, "Error 1062: Duplicate entry")) as (coordination, _), pytest.raises(Unavailable):
+        coordination.append(ID, "x")
+
+
+def test_a_password_in_the_servers_words_stays_out_of_the_error() -> None:
+    message = 'Get "http://auth:s3cret@10.0.0.1/me": dial tcp: connection refused'
+    with api(bad(503, message)) as (coordination, _), pytest.raises(Unavailable, match=r"//\*\*\*@10") as caught:
+        coordination.fetch(ID)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_lock_that_is_not_ours_is_lost_whatever_words_the_server_has_for_trouble() -> None:
+    message = "failed to refresh lock: lock not owned by this instance or already expired"
+    with api(bad(400, message)) as (coordination, _):
+        assert coordination.refresh("k", VALUE, 5, 3) is False
 
 
 def test_a_category_with_odd_characters_stays_one_part_of_the_path() -> None:
@@ -308,7 +354,7 @@ def _calls() -> list[Callable[[HttpCoordination], Any]]:
         lambda c: c.fetch(ID),
         lambda c: c.of_worker(ID, None, 5),
         lambda c: c.append(ID, "x"),
-        lambda c: c.size(ID),
+        lambda c: c.read(ID),
         lambda c: c.category("git"),
         lambda c: c.credential(ID),
         lambda c: c.create_approval(ID, APPROVAL),

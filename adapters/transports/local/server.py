@@ -188,9 +188,13 @@ class LocalServer:
             output.info("| %s", line, extra=label)
         return size
 
-    def size(self, task_id: str) -> int:
+    def read(self, task_id: str) -> bytes | None:
         with _as_unavailable():
-            return self._store.log_size(task_id)
+            return self._store.log(task_id).encode() or None
+
+    def replace(self, task_id: str, text: str) -> None:
+        with _as_unavailable():
+            self._store.replace_log(task_id, text)
 
     def category(self, code: str) -> Category:
         return Category(code)

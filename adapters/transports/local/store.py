@@ -133,6 +133,10 @@ class Store:
         )
         return self.log_size(run_id)
 
+    def replace_log(self, run_id: str, text: str) -> None:
+        self._do("DELETE FROM logs WHERE run = ?", (run_id,))
+        self.append_log(run_id, text)
+
     def log_size(self, run_id: str) -> int:
         return int(self._do("SELECT COALESCE(SUM(bytes), 0) FROM logs WHERE run = ?", (run_id,))[0][0])
 
