@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 
-from domain.runner import ApprovalDesk
+from application.ports import Approvals
+from domain.errors import Refused
 from domain.task import Task
+
+log = logging.getLogger("worker.approvals")
 
 LEFT_RUNNING = ("approval",)  # categories
 
 
-def withdraw(desk: ApprovalDesk, task: Task) -> bool:
-    """Let nobody answer any more what ``task`` has asked (A2); False if it has asked nothing. Idempotent.
+def withdraw(desk: Approvals, task: Task) -> bool:
+    """Let nobody answer any more what ``task`` has asked (A2); False if nothing was withdrawn. Idempotent.
 
-    The server ends the task by itself then. Raises CoordinationError.
+    The server ends the task by itself then. Raises Unavailable.
     """
-    approval_id = _asked(task) if task.category in LEFT_RUNNING else ""
-    if approval_id:
-        desk.cancel_approval(approval_id)
-    return bool(approval_id)
+    if task.category not in LEFT_RUNNING:
+        return False
+    withdrawn = False
+    # What the output names may be newer than the list, and the list holds what no output has told.
+    for approval_id in dict.fromkeys([*filter(None, [_asked(task)]), *desk.pending_approvals(task.id)]):
+        try:
+            desk.cancel_approval(approval_id)
+        except Refused as error:
+            log.warning("who answers it later ends this task anew: %s", error, extra={"task": task.id})
+        else:
+            withdrawn = True
+    return withdrawn
 
 
 def _asked(task: Task) -> str:

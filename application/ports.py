@@ -148,10 +148,16 @@ class TaskLogs(Protocol):
     """The log that people read while a task runs. At most one call per task at a time."""
 
     def append(self, task_id: str, text: str) -> int:
-        """Append non-empty text and return the log's new size in bytes. Not idempotent. Raises CoordinationError."""
+        """Append non-empty text and return the log's new size in bytes. Not idempotent. Raises CoordinationError.
 
-    def size(self, task_id: str) -> int:
-        """The log's size in bytes, 0 if there is none. Raises Unavailable, Refused."""
+        Where no answer comes, the log may hold the text, or not, or nothing but the text.
+        """
+
+    def read(self, task_id: str) -> bytes | None:
+        """The whole log; None if there is none, or if the server cannot look. Raises Unavailable, Refused."""
+
+    def replace(self, task_id: str, text: str) -> None:
+        """Write a log that is there wholly anew. Idempotent. Raises CoordinationError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,12 @@ class Categories(Protocol):
         """Raises NotFound, Unavailable, Refused."""
 
 
-class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, ApprovalDesk, Protocol):
+class Approvals(ApprovalDesk, Protocol):
+    def pending_approvals(self, task_id: str) -> Sequence[str]:
+        """The ids of the task's unanswered approvals, newest first. Raises Unavailable."""
+
+
+class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, Approvals, Protocol):
     """All of it: what an adapter for one server offers. Use-cases ask for the part they need."""
 
     def abandon(self) -> None:
@@ -230,12 +241,13 @@ class Journal(Protocol):
 class Batch:
     """Part of a log: ``data`` stands at ``offset`` of what this worker has to tell, behind ``base`` bytes of others.
 
-    ``base`` is None until it was asked for.
+    ``base`` is None until the first confirmation. ``doubtful``: what the server holds may be something else.
     """
 
     offset: int
     base: int | None
     data: bytes
+    doubtful: bool = False
 
 
 class LogSpool(Protocol):
@@ -253,6 +265,15 @@ class LogSpool(Protocol):
     def peek(self, task_id: str, limit: int) -> Batch:
         """The first undelivered bytes, up to ``limit``, cut between characters; empty data where there are none."""
 
+    def text(self, task_id: str) -> bytes:
+        """All bytes from the first on, delivered or not."""
+
+    def doubt(self, task_id: str) -> None:
+        """What the server holds is doubtful until ``trust``: the log is not drained before. After a crash all are."""
+
+    def trust(self, task_id: str) -> None:
+        """The server holds what was confirmed, and nothing else of this log."""
+
     def rebase(self, task_id: str, base: int) -> None:
         """Remember how much log the server had before the first byte of this one. Durable when it returns."""
 
@@ -260,10 +281,10 @@ class LogSpool(Protocol):
         """All bytes before ``offset`` are confirmed at the server. Durable when it returns."""
 
     def pending(self) -> Sequence[str]:
-        """The tasks with undelivered output."""
+        """The tasks with undelivered output, and those that are finished and doubtful."""
 
     def drained(self, task_id: str) -> bool:
-        """Finished and delivered to the end, or unknown."""
+        """Finished, delivered to the end and not doubtful; or unknown."""
 
     def finished(self, task_id: str) -> bool:
         """``finish`` was called."""

@@ -112,7 +112,10 @@ class ApprovalDesk(Protocol):
         """Return the id of the task's approval, the existing one if there already is one. Raises CoordinationError."""
 
     def cancel_approval(self, approval_id: str) -> None:
-        """Withdraw an unanswered approval; idempotent. Raises CoordinationError."""
+        """Withdraw an approval; one that is answered or unknown is no error. Raises Unavailable.
+
+        Raises Refused where the server offers no way to do so: then it stays open.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,17 @@ _KINDS: dict[int, type[CoordinationError]] = {
 }
 
 
+# A failing database answers 400, with its driver's own words (protocol 1.2).
+_TROUBLE = re.compile(
+    r"connect|database|\bdial\b|\bsql:|i/o timeout|context (canceled|deadline)|\bEOF\b|broken pipe|deadlock|lock wait"
+    r"|gone away|\u6570\u636e\u5e93|\u8fde\u63a5",
+    re.IGNORECASE,
+)
+
+
+_USER = re.compile(r"//[^/\s@]*@")  # of a URL in the server's words, with a password
+
+
 def read_answer(call: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
     """Return ``data`` of a good answer (protocol 1.2). Raises NotFound, Refused, Unavailable.
 
@@ -62,6 +73,8 @@ def read_answer(call: str, status: int, headers: Mapping[str, str], body: bytes)
 
 def _error(call: str, status: int, message: str, wish: float | None) -> CoordinationError:
     kind = _KINDS.get(status, Refused if 400 <= status < 500 else Unavailable)
+    if kind is BadRequest and _TROUBLE.search(message):
+        kind = Unavailable
     text = f"{call}: answered {status}{': ' if message else ''}{message}"
     if kind is KeyRefused:
         text += "; check the API key and its rights"
@@ -80,7 +93,7 @@ def _message(document: Mapping[str, Any] | None) -> str:
     message = document.get("message") if document else None
     if not isinstance(message, str):
         return ""
-    return "".join(c if c.isprintable() else " " for c in message[:_TEXT_LIMIT])
+    return _USER.sub("//***@", "".join(c if c.isprintable() else " " for c in message[:_TEXT_LIMIT]))
 
 
 def explain(error: Exception) -> str:

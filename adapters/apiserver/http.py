@@ -87,6 +87,11 @@ class ApiClient:
         body = None if document is None else json.dumps(document, separators=(",", ":")).encode("ascii")
         return self._call("POST", path, None, body, timeout, repeatable)
 
+    def put(self, path: str, document: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+        """PUT JSON and return the envelope's ``data``."""
+        body = json.dumps(document, separators=(",", ":")).encode("ascii")
+        return self._call("PUT", path, None, body, timeout, repeatable=True)
+
     def close(self) -> None:
         """End the calls under way with Unavailable, at once, and refuse later ones. Any thread, idempotent."""
         self._calls.end()

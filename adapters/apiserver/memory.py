@@ -40,6 +40,9 @@ class MemoryApiClient:
     ) -> Any:
         return self._call("POST", path, None, document, timeout)
 
+    def put(self, path: str, document: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+        return self._call("PUT", path, None, document, timeout)
+
     def close(self) -> None:
         """Refuse later calls; those under way end by themselves."""
         self._closed = True

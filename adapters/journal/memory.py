@@ -77,6 +77,7 @@ class _Log:
     offset: int = 0
     base: int | None = None
     finished: bool = False
+    doubtful: bool = False
     pending: bytes = b""  # an unfinished character
     dropped: int = 0
 
@@ -122,7 +123,23 @@ class MemorySpool:
         with self._guard:
             log = self._logs.get(task_id) or _Log()
             chunk = log.data[log.offset : log.offset + limit + 4]
-            return Batch(log.offset, log.base, chunk[: cut_between_characters(chunk, limit)])
+            return Batch(log.offset, log.base, chunk[: cut_between_characters(chunk, limit)], log.doubtful)
+
+    def text(self, task_id: str) -> bytes:
+        with self._guard:
+            return (self._logs.get(task_id) or _Log()).data
+
+    def doubt(self, task_id: str) -> None:
+        self._set_doubt(task_id, True)
+
+    def trust(self, task_id: str) -> None:
+        self._set_doubt(task_id, False)
+
+    def _set_doubt(self, task_id: str, doubtful: bool) -> None:
+        with self._guard:
+            if task_id in self._logs:
+                self._logs[task_id].doubtful = doubtful
+                self._sweep(task_id)
 
     def rebase(self, task_id: str, base: int) -> None:
         with self._guard:
@@ -137,7 +154,11 @@ class MemorySpool:
 
     def pending(self) -> Sequence[str]:
         with self._guard:
-            return [task_id for task_id, log in self._logs.items() if log.offset < len(log.data)]
+            return [
+                task_id
+                for task_id, log in self._logs.items()
+                if log.offset < len(log.data) or (log.finished and log.doubtful)
+            ]
 
     def drained(self, task_id: str) -> bool:
         with self._guard:
@@ -149,7 +170,7 @@ class MemorySpool:
 
     def _sweep(self, task_id: str) -> bool:
         log = self._logs.get(task_id)
-        if log is not None and log.finished and log.offset >= len(log.data):
+        if log is not None and log.finished and log.offset >= len(log.data) and not log.doubtful:
             del self._logs[task_id]
             return True
         return log is None

@@ -96,6 +96,21 @@ class FileSpool:
                 self._drop(task_id)
             return batch
 
+    def text(self, task_id: str) -> bytes:
+        with self._guard:
+            return self._logs[task_id].text() if task_id in self._logs else b""
+
+    def doubt(self, task_id: str) -> None:
+        with self._guard:
+            if task_id in self._logs:
+                self._logs[task_id].doubtful = True
+
+    def trust(self, task_id: str) -> None:
+        with self._guard:
+            if task_id in self._logs:
+                self._logs[task_id].doubtful = False
+                self._sweep(task_id)
+
     def rebase(self, task_id: str, base: int) -> None:
         with self._guard:
             if task_id in self._logs:
@@ -111,7 +126,7 @@ class FileSpool:
 
     def pending(self) -> Sequence[str]:
         with self._guard:
-            return [task_id for task_id, found in self._logs.items() if found.offset < found.size]
+            return [task_id for task_id, found in self._logs.items() if found.waits]
 
     def drained(self, task_id: str) -> bool:
         with self._guard:

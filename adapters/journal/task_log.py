@@ -37,7 +37,7 @@ class TaskLog:
         self._positions = directory / f"{task_id}.pos"
         self._descriptor = -1
         self.size = self._text.lstat().st_size if self._text.exists() else 0
-        self.offset, self.base = self._load() if self.size else (0, None)
+        self.offset, self.base, self.doubtful = self._load() if self.size else (0, None, False)
         self.lost = False  # somebody has removed the file
         self._filter: Filter | None = None
         self._rest = b""
@@ -51,7 +51,11 @@ class TaskLog:
 
     @property
     def drained(self) -> bool:
-        return self.finished and self.offset >= self.size
+        return self.finished and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        return self.offset < self.size or (self.finished and self.doubtful)
 
     def begin(self, make_filter: Callable[[], Filter] | None) -> None:
         """Write behind what is there. Raises OSError."""
@@ -85,15 +89,23 @@ class TaskLog:
 
     def peek(self, limit: int) -> Batch:
         try:
-            data = self._read(limit + 4)
+            data = self._read(limit + 4, self.offset)
         except OSError as error:
             log.error("the spooled log cannot be read: %s", error)
             self.lost = isinstance(error, FileNotFoundError)
             data = b""
-        return Batch(self.offset, self.base, data[: cut_between_characters(data, limit)])
+        return Batch(self.offset, self.base, data[: cut_between_characters(data, limit)], self.doubtful)
+
+    def text(self) -> bytes:
+        """All of it; empty where it cannot be read."""
+        try:
+            return self._read(self.size, 0)
+        except OSError as error:
+            log.error("the spooled log cannot be read: %s", error)
+            return b""
 
     def save(self) -> None:
-        text = json.dumps({"offset": self.offset, "base": self.base})
+        text = json.dumps({"offset": self.offset, "base": self.base, "doubtful": self.doubtful})
         try:
             descriptor = os.open(self._positions, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
@@ -117,27 +129,28 @@ class TaskLog:
         except OSError as error:
             log.error("a delivered log cannot be removed: %s", error)
 
-    def _read(self, size: int) -> bytes:
+    def _read(self, size: int, offset: int) -> bytes:
         if not self.finished:
-            return os.pread(self._descriptor, size, self.offset)
+            return os.pread(self._descriptor, size, offset)
         descriptor = os.open(self._text, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            return os.pread(descriptor, size, self.offset)
+            return os.pread(descriptor, size, offset)
         finally:
             os.close(descriptor)
 
-    def _load(self) -> tuple[int, int | None]:
+    def _load(self) -> tuple[int, int | None, bool]:
+        """What was confirmed. What was not may have been sent all the same, so that a log with a rest is doubtful."""
         try:
             document = json.loads(self._positions.read_text())
             offset, base = document["offset"], document["base"]
             if isinstance(offset, int) and 0 <= offset <= self.size and (base is None or isinstance(base, int)):
-                return offset, base
+                return offset, base, offset < self.size or document.get("doubtful") is not False
         except FileNotFoundError:
-            return 0, None
+            return 0, None, True
         except (OSError, ValueError, KeyError, TypeError):
             pass
         log.error("the position in the spooled log %s is unreadable: it is sent from its start", self._text.name)
-        return 0, None
+        return 0, None, True
 
     def _keep(self, text: bytes, limit: int) -> None:
         if self._tail or self.size >= limit:

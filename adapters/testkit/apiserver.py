@@ -19,9 +19,10 @@ from aiohttp import web
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.event_stream import EventStream
 from adapters.transports.memory.controls import ServerControls
-from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, Fault
+from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, TORN, Fault
+from adapters.transports.memory.replies import AUTH, AUTH_TRIES, Reply
 from adapters.transports.memory.requests import answer, call_name
-from adapters.transports.memory.server import PING_DEADLINE, Connection, Reply
+from adapters.transports.memory.server import PING_DEADLINE, Connection
 from adapters.transports.memory.tasks import parse
 
 PREFIX = "/api/v1"
@@ -60,6 +61,7 @@ class SimulatedServer(ServerControls):
         self._flowing: asyncio.Event
         self._thread: threading.Thread | None = None
         self._appending: dict[str, web.BaseRequest] = {}
+        self._in_line: dict[int, web.BaseRequest] = {}
 
     @property
     def url(self) -> str:
@@ -90,11 +92,19 @@ class SimulatedServer(ServerControls):
         self._run(self._reset())
 
     def pause(self, black_hole: bool = False) -> None:
-        """Be gone until ``resume``: connections are refused, or, as a black hole, accepted and never answered."""
+        """Be gone until ``resume``: connections are refused, or, as a black hole, accepted and answered only then.
+
+        A client that leaves such a black hole has left its request there, and an append to a log then destroys it.
+        """
         self._run(self._leave(black_hole))
 
     def resume(self) -> None:
         self._run(self._return())
+
+    @property
+    def requests_in_line(self) -> int:
+        """How many clients wait at a black hole."""
+        return sum(it.transport is not None and not it.transport.is_closing() for it in tuple(self._in_line.values()))
 
     @property
     def appends_in_flight(self) -> int:
@@ -157,7 +167,10 @@ class SimulatedServer(ServerControls):
     # -- requests ----------------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()  # kept by the request: a client that leaves takes with it what was not read
+        self._in_line[id(request)] = request
         await self._flowing.wait()
+        del self._in_line[id(request)]
         if request.method == "GET" and request.path == "/health":  # at the root, without a key (protocol 6.10)
             with self.guard:
                 return _reply(self.model.health())
@@ -199,14 +212,17 @@ class SimulatedServer(ServerControls):
                 return _hang_up(request)
         if route == "ws":
             return await self._upgrade(request, query, fault)
-        reply = self._answer(request, path, query, await request.read())
-        if fault is not None and fault.kind == LOST:
+        if AUTH in self.model.away:
+            await asyncio.sleep(AUTH_TRIES)
+        left = (fault is not None and fault.kind == TORN) or request.transport is None or request.transport.is_closing()
+        reply = self._answer(request, path, query, await request.read(), left)
+        if fault is not None and fault.kind in (LOST, TORN):
             return _hang_up(request)
         if fault is not None and fault.kind == GARBAGE:
             return web.Response(body=b"<html>\xff", content_type="text/html")
         return _reply(reply)
 
-    def _answer(self, request: web.BaseRequest, path: str, query: dict[str, str], data: bytes) -> Reply:
+    def _answer(self, request: web.BaseRequest, path: str, query: dict[str, str], data: bytes, left: bool) -> Reply:
         body: Any = None
         if data:
             try:
@@ -216,7 +232,7 @@ class SimulatedServer(ServerControls):
             if not isinstance(body, dict):  # another content type is read as a form without our fields
                 return 400, {"code": 400, "message": "field required"}
         with self.guard:
-            return answer(self.model, request.method, path, query, body, request.headers.get("Authorization", ""))
+            return answer(self.model, request.method, path, query, body, request.headers.get("Authorization", ""), left)
 
     # -- the event stream --------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ PROCESSES = "tests/system/test_processes.py"
 MACHINE = "tests/property/test_{}_machine.py"
 VIRTUAL, SPOOL = "tests/unit/test_worker_in_virtual_time.py", "tests/contract/test_spool.py"
 JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
+TROUBLE, COORDINATION = "tests/unit/test_logs_in_trouble.py", "tests/unit/test_apiserver_coordination.py"
 LIMIT = 240
 
 
@@ -54,8 +55,8 @@ MUTANTS = [
     Mutant("a started task of a former life is run again", "application/recovery.py", "report = self._lost(entry) if entry.started else", "report =", (WORLD,)),
     Mutant("the server's running tasks are not compared", "application/recovery.py", "            for task in listed:\n", "            for task in ():\n", (WORLD, "tests/unit/test_application_edges.py")),
     Mutant("a held end is overwritten by a canceled task's run", "application/recovery.py", "        if task.ended or task.status.is_final:\n", "        if False:\n", (MEMORY,)),
-    Mutant("the log is sent again blindly", "application/log_delivery.py", "elif stream.unsure and (had", "elif False and (had", (WORLD, MEMORY)),
-    Mutant("a failed log batch is dropped", "application/log_delivery.py", "            stream.failures += 1\n            return\n", "            spool.advance(task_id, batch.offset + len(batch.data))\n            return\n", (WORLD,)),
+    Mutant("the log is sent again blindly", "application/log_delivery.py", "if batch.doubtful and (stream.torn or", "if False and (stream.torn or", (LOGS,)),
+    Mutant("a destroyed log stays destroyed", "application/log_delivery.py", "            self._write_anew(task_id, stream, whole, len(ours))\n", "            stream.torn = False\n", (LOGS,)),
     Mutant("the connection is not given up in silence", "application/link.py", "if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:", "if False:", (LINK, WORLD, "tests/contract/test_link_over_sockets.py")),
     Mutant("the first refusal ends the link", "application/link.py", "            if connected is None:\n                continue\n", "            if connected is None:\n                return\n", ("tests/contract/test_link_over_sockets.py",)),
     Mutant("a loop that hangs is not found", "application/loops.py", "if now - turned > HANG", "if False", ("tests/unit/test_application_edges.py",)),
@@ -86,9 +87,12 @@ MUTANTS = [
     Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASES,)),
     Mutant("a late renewal counts", "application/leases.py", "        elif self._runtime.now() >= lease.deadline:\n", "        elif False:\n", (LEASES,)),
     Mutant("not owned is one failure more", "application/leases.py", "        if not renewed:\n            self._lose(lease, \"the server says it is not ours\")\n", "        if not renewed:\n            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
-    Mutant("a quiet log is unsure again", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (LOGS,)),
+    Mutant("a quiet log forgets what others wrote", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (TROUBLE,)),
     Mutant("two uploaders of one log", "application/log_delivery.py", "            ready[1].busy = True\n", "", (LOGS,)),
-    Mutant("a position is kept before the answer", "application/log_delivery.py", "            stream.unsure = True\n            size", "            spool.advance(task_id, batch.offset + len(batch.data))\n            size", (LOGS,)),
+    Mutant("a log is trusted before the answer", "application/log_delivery.py", "        spool.doubt(task_id)\n", "", (LOGS,)),
+    Mutant("a doubtful log is not looked at in the end", "application/log_delivery.py", "or (ended and not batch.data)):", "or spool.trust(task_id)):", (LOGS,)),
+    Mutant("a failing database refuses", "adapters/apiserver/answers.py", "if kind is BadRequest and", "if False and", (COORDINATION,)),
+    Mutant("an approval stays open", "adapters/apiserver/approvals.py", "/action/", "/cancel/", (COORDINATION,)),
     Mutant("the guardian's kill is the task's own end", "application/finish.py", "if not killed or self._leases.holds(run.task.id):", "if True:", ("tests/system/test_suspend.py",)),
     Mutant("an end that nobody looked at is overruled", "adapters/process/child.py", "            self.exited()  #", "            pass  #", (LADDER,)),
     Mutant("the last cause wins", "adapters/process/child.py", "if self._ended is None and self._decided is None:", "if self._ended is None:", (LADDER,)),

@@ -336,13 +336,15 @@ class TransportContract:
         with pytest.raises(NotFound):
             link.coordination.fetch(str(uuid.uuid4()))
 
-    def test_append_tells_the_size_that_size_tells(self, link: WorkerLink, server: ServerControls) -> None:
+    def test_a_log_grows_tells_its_size_and_is_written_anew(self, link: WorkerLink, server: ServerControls) -> None:
         task_id = self.running_task(link, server)
-        assert link.coordination.size(task_id) == 0
+        assert link.coordination.read(task_id) is None
         assert link.coordination.append(task_id, "caf\u00e9\n") == 6
         assert link.coordination.append(task_id, "more\n") == 11
-        assert link.coordination.size(task_id) == 11
-        assert server.log(task_id) == "caf\u00e9\nmore\n"
+        assert link.coordination.read(task_id) == "caf\u00e9\nmore\n".encode()
+        link.coordination.replace(task_id, "caf\u00e9s\n")
+        assert server.log(task_id) == "caf\u00e9s\n"
+        assert link.coordination.append(task_id, "x") == 8
 
     def test_of_worker_lists_what_runs_there(self, link: WorkerLink, server: ServerControls) -> None:
         server.add_task()

@@ -103,6 +103,36 @@ def test_the_head_of_a_log_ends_at_its_first_gap() -> None:  # G43
     assert drain(spool, "t") == b"ab"
 
 
+def test_a_doubtful_log_is_kept_whole_until_it_is_trusted(spool: LogSpool) -> None:  # G38
+    spool.open("t")
+    spool.write("t", b"one two")
+    spool.doubt("t")
+    spool.advance("t", 7)
+    assert spool.pending() == []  # more may come, and then it is looked at
+    spool.finish("t")
+    assert (spool.pending(), spool.drained("t"), spool.peek("t", 9)) == (["t"], False, Batch(7, None, b"", True))
+    assert spool.text("t") == b"one two"
+    spool.trust("t")
+    assert (spool.pending(), spool.drained("t"), spool.text("t")) == ([], True, b"")
+
+
+@pytest.mark.parametrize(("offset", "doubtful"), [(0, False), (3, False), (7, True)])
+def test_what_a_crash_leaves_is_doubtful(tmp_path: Path, offset: int, doubtful: bool) -> None:  # G42
+    """Also what was confirmed to its end, where it was doubtful before."""
+    first = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    first.open("t")
+    first.write("t", b"one two")
+    if doubtful:
+        first.doubt("t")
+    first.advance("t", offset)
+    first.close()
+    second = FileSpool(tmp_path / "logs", limit=1000, quota=10_000)
+    assert second.pending() == ["t"]
+    assert second.peek("t", 1).doubtful
+    second.discard("t")
+    second.close()
+
+
 def test_the_base_is_remembered(spool: LogSpool) -> None:
     spool.open("t")
     spool.write("t", b"abc")
@@ -177,8 +207,10 @@ def test_a_log_that_nobody_asks_for_again_is_delivered_after_a_restart(tmp_path:
     after = FileSpool(tmp_path, limit=1000, quota=10_000)
     assert after.pending() == ["t"]
     assert after.finished("t")
-    assert after.peek("t", 10) == Batch(4, None, b"two\n")
+    assert after.peek("t", 10) == Batch(4, None, b"two\n", doubtful=True)
     after.advance("t", 8)
+    assert not after.drained("t")
+    after.trust("t")
     assert after.drained("t")
     assert list(tmp_path.iterdir()) == []
 

@@ -43,6 +43,7 @@ OUTPUT = st.one_of(
         st.integers(1, 14_000),
     ),
 )
+OTHERS = (b"a former run\n", b"a note of the server\n")
 # What becomes of a call: (it is applied, an answer comes, seconds that it takes)
 FATES = {
     "good": (True, True, 0.0),
@@ -53,14 +54,19 @@ FATES = {
     "lost": (True, False, 10.0),
     "black hole": (False, False, 10.0),
 }
+# The client leaves, and what it appended is all that the log holds: at once, or when it asks again already.
+TORN = {"torn": 0.0, "torn late": 1.0}
+SOME_FATE = st.sampled_from(sorted(FATES) + 2 * sorted(TORN))
 
 
 class LogServer:
-    """The TaskLogs port. Keeps for each log who appended what."""
+    """The TaskLogs port."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: SimNode) -> None:
         self.node: SimNode
-        self.logs: dict[str, list[tuple[str, bytes]]] = {task: [] for task in TASKS}
+        self.own = own
+        self.logs: dict[str, bytes] = dict.fromkeys(TASKS, b"")
+        self.torn: set[str] = set()
         self.gone: set[str] = set()
         self.fates: list[str] = []
         self.flying: Counter[str] = Counter()
@@ -76,16 +82,32 @@ class LogServer:
         if self.flying[task_id]:
             self.broken.append("G38 two appends at a time")
         self.flying[task_id] += 1
-        self._exchange(task_id, lambda: self.logs[task_id].append(("worker", data)))
+        self._exchange(task_id, lambda: self.add(task_id, data), lambda: self.tear(task_id, data))
         self.flying[task_id] -= 1
-        return self.length(task_id)
+        return len(self.logs[task_id])
 
-    def size(self, task_id: str) -> int:
-        self._exchange(task_id, lambda: None)
-        return self.length(task_id)
+    def read(self, task_id: str) -> bytes | None:
+        self._exchange(task_id, lambda: None, lambda: None)
+        return self.logs[task_id] or None
 
-    def length(self, task: str) -> int:
-        return sum(len(data) for _, data in self.logs[task])
+    def replace(self, task_id: str, text: str) -> None:
+        if not self.logs[task_id]:
+            raise NotFound(task_id)
+        self._exchange(task_id, lambda: self.logs.update({task_id: text.encode()}), lambda: None)
+
+    def add(self, task: str, data: bytes) -> None:
+        self.logs[task] += data
+
+    def tear(self, task: str, data: bytes) -> None:
+        self.logs[task] = data
+        self.torn.add(task)
+
+    def of_worker(self, task: str) -> bytes:
+        """The log without what others wrote."""
+        held = self.logs[task]
+        for text in OTHERS:
+            held = held.replace(text, b"")
+        return held
 
     def crash(self, arrives: bool) -> None:
         """The worker is gone; what it had sent ``arrives`` all the same, or not."""
@@ -95,8 +117,14 @@ class LogServer:
         self.in_flight.clear()
         self.flying.clear()
 
-    def _exchange(self, task: str, apply: Callable[[], None]) -> None:
-        applied, answered, seconds = FATES[self.fates.pop() if self.fates else "good"]
+    def _exchange(self, task: str, apply: Callable[[], None], tear: Callable[[], None]) -> None:
+        fate = self.fates.pop() if self.fates else "good"
+        if fate in TORN:
+            self.flying[task] = 0
+            self.own.start("tear", lambda: (self.own.sleep(TORN[fate]), tear()))
+            self.node.sleep(0.1)
+            raise Unavailable("no answer")
+        applied, answered, seconds = FATES[fate]
         if task in self.gone:
             self.flying[task] = 0
             raise NotFound(task)
@@ -112,12 +140,14 @@ class LogServer:
 
 
 class LogMachine(RuleBasedStateMachine):
-    """``raw`` is what each task printed; ``left`` what a crash left of it, where there was one."""
+    """``raw`` is what each task printed; ``left`` what a crash left of it, where there was one; ``strange`` what others
+    wrote."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = Simulation(1)
-        self.server = LogServer()
+        self.server = LogServer(self.world.node("server"))
+        self.strange: Counter[tuple[str, bytes]] = Counter()
         self.raw: dict[str, bytes] = {}
         self.left: dict[str, bytes] = {}
         self.finished: set[str] = set()
@@ -154,7 +184,8 @@ class LogMachine(RuleBasedStateMachine):
             return
         self.raw[task] = b""
         if former:
-            self.server.logs[task].append(("former", former))
+            self.server.logs[task] += former
+            self.strange[task, former] += 1
         self.spool.open(task)
 
     @precondition(lambda self: self.raw)
@@ -162,7 +193,7 @@ class LogMachine(RuleBasedStateMachine):
         data=st.data(),
         output=OUTPUT,
         seconds=st.sampled_from([0.0, 0.0, 0.1, 1.1, 6.0]),
-        fates=st.lists(st.sampled_from(sorted(FATES)), max_size=3),
+        fates=st.lists(SOME_FATE, max_size=3),
     )
     def write(self, data: st.DataObject, output: bytes, seconds: float, fates: list[str]) -> None:
         self.server.fates = fates or self.server.fates
@@ -186,7 +217,7 @@ class LogMachine(RuleBasedStateMachine):
 
     # -- what happens to it --------------------------------------------------------------------------------------------
 
-    @rule(fates=st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=6))
+    @rule(fates=st.lists(SOME_FATE, min_size=1, max_size=6))
     def trouble(self, fates: list[str]) -> None:
         self.server.fates = fates
 
@@ -202,7 +233,8 @@ class LogMachine(RuleBasedStateMachine):
         task = data.draw(st.sampled_from(sorted(set(self.raw) - self.finished - self.server.gone)))
         self.server.fates = []
         self.pass_time(60.0)
-        self.server.logs[task].append(("other", b"a note of the server\n"))
+        self.server.logs[task] += OTHERS[1]
+        self.strange[task, OTHERS[1]] += 1
         self.raw[task] += b"after it\n"
         self.spool.write(task, b"after it\n")
         self.pass_time(10.0)
@@ -213,8 +245,9 @@ class LogMachine(RuleBasedStateMachine):
     def the_server_holds_the_beginning_of_what_was_written(self) -> None:
         assert not self.server.broken, self.server.broken
         for task in self.raw:
-            ours = b"".join(data for who, data in self.server.logs[task] if who == "worker")
-            assert self.expected(task).startswith(ours), f"G38 the log of {task} is not what was written"
+            ours = self.server.of_worker(task)
+            if task not in self.server.torn:
+                assert self.expected(task).startswith(ours), f"G38 the log of {task} is not what was written"
 
     def teardown(self) -> None:
         try:
@@ -226,8 +259,10 @@ class LogMachine(RuleBasedStateMachine):
             assert not self.spool.pending()
             self.the_server_holds_the_beginning_of_what_was_written()
             for task in set(self.raw) - self.server.gone:
-                ours = b"".join(data for who, data in self.server.logs[task] if who == "worker")
-                assert ours == self.expected(task), f"G38 the log of {task} is not whole"
+                assert self.server.of_worker(task) == self.expected(task), f"G38 the log of {task} is not whole"
+                for text in OTHERS:
+                    there, written = self.server.logs[task].count(text), self.strange[task, text]
+                    assert there == written or (task in self.server.torn and there < written), "text of others"
                 assert self.spool.drained(task)
         finally:
             self.world.close()

@@ -96,10 +96,35 @@ def test_a_stop_that_comes_before_the_question_is_reported_is_not_lost(server: M
 def test_a_withdrawal_that_fails_is_tried_again(server: MemoryServer, start: Start) -> None:  # A2
     start()
     task = asked(server)
-    server.model.faults.add(Fault("approvals/*cancel*", REFUSE, nth=1, status=503))
+    server.model.faults.add(Fault("approvals/action *", REFUSE, nth=1, status=503))
     assert server.stop_task(task) == 200
     server.wait_for(task, "cancelled")
     assert approvals(server) == ["cancelled"]
+
+
+def test_a_question_that_no_output_tells_of_is_withdrawn_too(server: MemoryServer, start: Start) -> None:  # A2
+    """The report of the run was overwritten, or never came."""
+    kit = start()
+    task = asked(server)
+    assert kit.worker.delivery.empty.wait(5)
+    with server.guard:
+        server.model.tasks[task]["output"] = ""
+    assert server.stop_task(task) == 200
+    server.wait_for(task, "cancelled")
+    assert approvals(server) == ["cancelled"]
+
+
+def test_a_later_life_asks_nothing_again(server: MemoryServer, start: Start) -> None:  # A4
+    first = start()
+    task = asked(server)
+    assert first.worker.delivery.empty.wait(5)
+    first.stop()
+    with server.guard:
+        server.model.tasks[task] |= {"status": "pending", "worker_id": "", "output": ""}
+    start()
+    server.offer(task)
+    until(lambda: "approval_id" in server.task(task)["output"])
+    assert approvals(server) == ["pending"]
 
 
 def test_a_task_whose_approval_is_not_there_any_more_is_reported_stopped(server: MemoryServer, start: Start) -> None:

@@ -20,6 +20,8 @@ from domain.status import Status
 
 ID = "269e926b-ffce-4ce9-aa68-71df36d15a7e"
 VALUE = "4351f9663d8877fea96c90e86b49248e"
+OTHER = "5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c11"
+MADE = 201, {"code": 0, "data": {"id": ID}}
 APPROVAL = Approval("t", "c", "{}", (), (), False, 60, "{}")
 
 
@@ -145,7 +147,7 @@ def test_an_answer_that_is_not_the_task_is_no_answer(data: Any) -> None:
 @pytest.mark.parametrize("task_id", ["", "../worker/1", "x" * 100, f"{ID}/stop"])
 def test_an_id_that_is_no_uuid_never_becomes_a_path(task_id: str) -> None:
     with api(good({})) as (coordination, server):
-        for call in (coordination.fetch, coordination.size, coordination.credential, coordination.registered):
+        for call in (coordination.fetch, coordination.read, coordination.credential, coordination.registered):
             with pytest.raises(Refused):
                 call(task_id)
         assert server.lines == []
@@ -196,14 +198,60 @@ def test_a_log_outlives_a_key_that_is_being_rotated(status: int) -> None:
         with pytest.raises(Unavailable, match="API key"):
             coordination.append(ID, "x")
         with pytest.raises(Unavailable, match="API key"):
-            coordination.size(ID)
+            coordination.read(ID)
+        with pytest.raises(Unavailable, match="API key"):
+            coordination.replace(ID, "x")
 
 
-def test_a_log_that_does_not_exist_has_size_zero() -> None:
-    with api(bad(404), good({"size": 5, "content": "hello"})) as (coordination, server):
-        assert coordination.size(ID) == 0
-        assert coordination.size(ID) == 5
+def test_a_log_that_does_not_exist_is_none_and_its_text_counts_not_its_size() -> None:
+    with api(bad(404), good({"size": 99, "content": "h\u00e9"})) as (coordination, server):
+        assert coordination.read(ID) is None
+        assert coordination.read(ID) == "h\u00e9".encode()
     assert server.lines[0] == f"GET /api/v1/tasklog/{ID}/content/"
+
+
+def test_a_log_is_written_anew_as_a_whole() -> None:
+    with api(good({})) as (coordination, server):
+        coordination.replace(ID, "caf\u00e9\ud800\n")
+    assert server.lines == [f"PUT /api/v1/tasklog/{ID}/content/"]
+    assert server.bodies == [{"content": "caf\u00e9?\n"}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "dial tcp 127.0.0.1:3306: connect: connection refused", "invalid connection", "driver: bad connection",
+        "Error 1040: Too many connections", "sql: database is closed", "read tcp 10.0.0.1:3306: i/o timeout",
+        "context canceled", "context deadline exceeded", "unexpected EOF", "write: broken pipe",
+        "Error 1213 (40001): Deadlock found when trying to get lock", "\u6570\u636e\u5e93\u8fde\u63a5\u5931\u8d25",
+    ],
+)  # fmt: skip
+def test_a_bad_request_that_names_the_servers_own_trouble_is_no_refusal(message: str) -> None:
+    """Protocol 1.2: a failing database answers 400."""
+    for call in _calls():
+        with api(bad(400, message)) as (coordination, _), pytest.raises(Unavailable):
+            call(coordination)
+
+
+@pytest.mark.parametrize("message", ["\u8bf7\u6c42\u53c2\u6570\u9519\u8bef", "content is required"])
+def test_a_text_is_refused_for_good_only_in_the_servers_fixed_words(message: str) -> None:
+    with api(bad(400, message)) as (coordination, _), pytest.raises(Refused):
+        coordination.append(ID, "x")
+    with api(bad(400, "Error 1062: Duplicate entry")) as (coordination, _), pytest.raises(Unavailable):
+        coordination.append(ID, "x")
+
+
+def test_a_password_in_the_servers_words_stays_out_of_the_error() -> None:
+    message = 'Get "http://auth:s3cret@10.0.0.1/me": dial tcp: connection refused'
+    with api(bad(503, message)) as (coordination, _), pytest.raises(Unavailable, match=r"//\*\*\*@10") as caught:
+        coordination.fetch(ID)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_lock_that_is_not_ours_is_lost_whatever_words_the_server_has_for_trouble() -> None:
+    message = "failed to refresh lock: lock not owned by this instance or already expired"
+    with api(bad(400, message)) as (coordination, _):
+        assert coordination.refresh("k", VALUE, 5, 3) is False
 
 
 def test_a_category_with_odd_characters_stays_one_part_of_the_path() -> None:
@@ -233,28 +281,68 @@ def test_a_credential_that_is_not_surely_active_is_refused(active: Any) -> None:
 
 
 def test_a_task_asks_for_approval_once() -> None:
-    with api((201, {"code": 0, "data": {"id": ID}})) as (coordination, server):
+    with api(good({"results": []}), MADE) as (coordination, server):
         assert coordination.create_approval(ID, APPROVAL) == ID
         assert coordination.create_approval(ID, APPROVAL) == ID
+    assert server.lines == [f"GET /api/v1/approvals/?task_id={ID}", "POST /api/v1/approvals/"]
+    assert server.bodies[1]["task_id"] == ID
+    assert not {"team_id", "workflow_exec_id"} & set(server.bodies[1])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": OTHER, "task_id": ID, "status": "pending"}],
+        [{"id": ID, "task_id": ID, "status": "cancelled"}, {"id": OTHER, "task_id": ID, "status": "pending"}],
+        [{"id": ID, "task_id": OTHER, "status": "pending"}, {"id": OTHER, "task_id": ID, "status": "pending"}, 7],
+    ],
+)
+def test_what_a_former_life_has_asked_is_not_asked_again(rows: list[Any]) -> None:  # A4
+    with api(good({"results": rows})) as (coordination, server):
+        assert coordination.create_approval(ID, APPROVAL) == OTHER
     assert len(server.lines) == 1
-    assert server.bodies[0]["task_id"] == ID
-    assert not {"team_id", "workflow_exec_id"} & set(server.bodies[0])
+
+
+def test_an_approval_whose_answer_was_lost_is_found_by_its_task() -> None:  # A4
+    rows = [{"id": OTHER, "task_id": ID, "status": "pending"}]
+    with api(good({"results": []}), bad(502), good({"results": rows})) as (coordination, server):
+        assert coordination.create_approval(ID, APPROVAL) == OTHER
+    assert len(server.lines) == 3
+
+
+def test_an_approval_that_was_not_made_is_told() -> None:
+    with api(good({"results": []}), bad(502), good({"results": []})) as (coordination, _), pytest.raises(Unavailable):
+        coordination.create_approval(ID, APPROVAL)
+
+
+@pytest.mark.parametrize("answer", [(404, b"404 page not found"), bad(404), bad(400)])
+def test_a_server_that_cannot_look_for_approvals_is_asked_all_the_same(answer: tuple[int, Any]) -> None:
+    with api(answer, MADE) as (coordination, _):
+        assert coordination.create_approval(ID, APPROVAL) == ID
 
 
 def test_an_approval_of_a_workflow_names_its_run() -> None:  # A3
-    with api((201, {"code": 0, "data": {"id": ID}})) as (coordination, server):
+    with api(good({"results": []}), MADE) as (coordination, server):
         coordination.create_approval(ID, replace(APPROVAL, workflow_exec_id=ID))
-    assert server.bodies[0]["workflow_exec_id"] == ID
+    assert server.bodies[1]["workflow_exec_id"] == ID
 
 
-@pytest.mark.parametrize("answer", [good({}), bad(404), (404, b"404 page not found"), bad(400, "already approved")])
+@pytest.mark.parametrize("answer", [good({}), bad(404), bad(400, "already approved")])
 def test_withdrawing_an_approval_that_is_gone_is_no_error(answer: tuple[int, Any]) -> None:
-    with api(answer) as (coordination, _):
+    with api(answer) as (coordination, server):
+        coordination.cancel_approval(ID)
+    assert server.lines == [f"POST /api/v1/approvals/{ID}/action/"]
+    assert server.bodies == [{"action": "cancel"}]
+
+
+@pytest.mark.parametrize("answer", [bad(503), bad(401), bad(403)])
+def test_a_withdrawal_that_did_not_reach_the_server_is_told(answer: tuple[int, Any]) -> None:
+    with api(answer) as (coordination, _), pytest.raises(Unavailable):
         coordination.cancel_approval(ID)
 
 
-def test_a_withdrawal_that_did_not_reach_the_server_is_told() -> None:
-    with api(bad(503)) as (coordination, _), pytest.raises(Unavailable):
+def test_a_withdrawal_that_the_server_has_no_address_for_is_never_called_done() -> None:  # A2
+    with api((404, b"404 page not found")) as (coordination, _), pytest.raises(Refused, match="stays open"):
         coordination.cancel_approval(ID)
 
 
@@ -266,10 +354,11 @@ def _calls() -> list[Callable[[HttpCoordination], Any]]:
         lambda c: c.fetch(ID),
         lambda c: c.of_worker(ID, None, 5),
         lambda c: c.append(ID, "x"),
-        lambda c: c.size(ID),
+        lambda c: c.read(ID),
         lambda c: c.category("git"),
         lambda c: c.credential(ID),
         lambda c: c.create_approval(ID, APPROVAL),
+        lambda c: c.pending_approvals(ID),
         lambda c: c.registered(ID),
     ]
 

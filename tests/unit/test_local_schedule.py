@@ -531,8 +531,11 @@ def test_logs_grow_and_tell_their_size(make: Any) -> None:
     local = make(job())
     run = local.begin(local.after(10.5))
     assert local.server.append(run, "日\n") == 4
-    assert local.server.append(run, "x") == local.server.size(run) == 5
-    assert local.store.log(run) == "日\nx"
+    assert local.server.append(run, "x") == 5
+    assert local.server.read(run) == "日\nx".encode()
+    local.server.replace(run, "y")
+    assert local.store.log(run) == "y"
+    assert local.server.append(run, "z") == 2
 
 
 def test_what_needs_a_server_says_so(make: Any) -> None:

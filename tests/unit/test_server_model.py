@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from adapters.runtime.threads import ThreadRuntime
-from adapters.transports.memory.faults import DISCARD, DROP, LOST, REFUSE, Fault
+from adapters.transports.memory.faults import DISCARD, DROP, LOST, REFUSE, TORN, Fault
 from adapters.transports.memory.network import MemoryServer
+from adapters.transports.memory.replies import AUTH, DATABASE, REDIS
 from adapters.transports.memory.requests import answer
 from adapters.transports.memory.server import Connection, ServerModel
 from adapters.wire.framing import SEPARATOR
@@ -64,6 +65,12 @@ def run(model: ServerModel, **fields: Any) -> str:
     return task_id
 
 
+def pass_time(model: ServerModel, clock: Clock, seconds: int) -> None:
+    for _ in range(seconds):
+        clock.now += 1
+        model.tick()
+
+
 # -- protocol 7.1: cancel, time-outs ------------------------
 
 
@@ -106,9 +113,22 @@ def test_what_waited_too_long_times_out_unless_a_worker_holds_its_lock(model: Se
     for task_id in (free, held):
         model.tasks[task_id]["timeout_at"] = model.tasks[task_id]["time_plan"]
     call(model, "GET", "/lock/acquire", key=f"task:lock:{held}", expire="100")
-    clock.now += 31
-    model.tick()
+    pass_time(model, clock, 33)
     assert [model.tasks[it]["status"] for it in (free, held)] == ["timeout", "pending"]
+
+
+def test_the_time_out_check_writes_its_old_copy_over_what_happened_meanwhile(model: ServerModel, clock: Clock) -> None:
+    """Protocol 7.1: why a worker holds the lock until its start was read back, and some seconds more if that is late."""
+    hasty, patient = model.add_task(), model.add_task()
+    for task_id in (hasty, patient):
+        model.tasks[task_id]["timeout_at"] = model.tasks[task_id]["time_plan"]
+    connection = dial(model)
+    pass_time(model, clock, 30)
+    call(model, "GET", "/lock/acquire", key=f"task:lock:{patient}", expire="100")
+    for task_id in (hasty, patient):
+        tell(model, connection, "task_update", {"status": "running", "worker_id": WORKER}, task_id)
+    pass_time(model, clock, 3)
+    assert [model.tasks[it]["status"] for it in (hasty, patient)] == ["timeout", "running"]
 
 
 # -- protocol 6: requests ------------------------
@@ -162,8 +182,28 @@ def test_a_decision_ends_the_task(model: ServerModel, verdict: str, status: str)
     task_id = run(model)
     code, made = call(model, "POST", "/approvals/", {"title": "go?", "task_id": task_id})
     assert (code, made["status"], made["timeout"]) == (201, "pending", 3600)
-    assert call(model, "POST", f"/approvals/{made['id']}/{verdict}/")[0] == 200
+    assert call(model, "POST", f"/approvals/{made['id']}/action/", {"action": verdict})[0] == 200
     assert model.tasks[task_id]["status"] == status
+    assert call(model, "POST", f"/approvals/{made['id']}/action/", {"action": verdict})[0] == 400
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject", "cancel"])
+def test_no_address_ends_in_a_verdict(model: ServerModel, verdict: str) -> None:
+    """Protocol 6.8."""
+    made = call(model, "POST", "/approvals/", {"title": "go?"})[1]
+    assert answer(model, "POST", f"/approvals/{made['id']}/{verdict}/", {}, {}, TOKEN) == (404, {})
+    assert model.approvals[made["id"]]["status"] == "pending"
+
+
+def test_approvals_are_found_by_their_task_and_outlive_its_stop(model: ServerModel) -> None:
+    """Protocol 6.8: an answer turns a stopped task into a success."""
+    task_id, other = run(model), run(model)
+    made = [call(model, "POST", "/approvals/", {"title": "go?", "task_id": it})[1]["id"] for it in (task_id, other)]
+    tell(model, dial(model), "task_update", {"status": "stopped"}, task_id)
+    (found,) = call(model, "GET", "/approvals/", task_id=task_id)[1]["results"]
+    assert (found["id"], found["status"]) == (made[0], "pending")
+    call(model, "POST", f"/approvals/{made[0]}/action/", {"action": "approve"})
+    assert model.tasks[task_id]["status"] == "success"
 
 
 def test_an_approval_that_nobody_decides_times_out(model: ServerModel, clock: Clock) -> None:
@@ -220,6 +260,130 @@ def test_a_deleted_task_takes_no_update(model: ServerModel) -> None:
     task_id = model.add_task(deleted=True)
     tell(model, dial(model), "task_update", {"status": "running"}, task_id)
     assert model.tasks[task_id]["status"] == "pending"
+
+
+# -- protocol 1.2, 1.3: what the server needs is away ------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "path", "status"),
+    [
+        (DATABASE, "GET", "/task/ID/", 400),
+        (DATABASE, "GET", "/task/", 400),
+        (DATABASE, "GET", f"/worker/{WORKER}/", 400),
+        (DATABASE, "GET", "/category/command/", 400),
+        (DATABASE, "POST", "/approvals/", 400),
+        (DATABASE, "POST", "/tasklog/ID/append/", 400),
+        (DATABASE, "GET", "/tasklog/ID/content/", 404),
+        (DATABASE, "POST", "/credentials/ID/decrypt/", 500),
+        (DATABASE, "GET", "/lock/acquire", 200),
+        (REDIS, "GET", "/lock/acquire", 500),
+        (REDIS, "GET", "/task/ID/", 200),
+        (AUTH, "GET", "/task/ID/", 503),
+        (AUTH, "GET", "/lock/acquire", 503),
+    ],
+)
+def test_each_outage_has_its_own_answers(model: ServerModel, part: str, method: str, path: str, status: int) -> None:
+    """Protocol 1.2, 1.3, 6.1, 6.5."""
+    task_id = model.add_task()
+    model.away.add(part)
+    assert call(model, method, path.replace("ID", task_id), {"content": "x", "title": "t"}, key="k")[0] == status
+
+
+@pytest.mark.parametrize("part", [DATABASE, AUTH])
+def test_an_update_during_an_outage_is_lost_and_the_pong_comes_all_the_same(model: ServerModel, part: str) -> None:
+    """Protocol 0.6."""
+    task_id, connection = model.add_task(), dial(model)
+    model.away.add(part)
+    tell(model, connection, "task_update", {"status": "running"}, task_id)
+    assert (model.tasks[task_id]["status"], model.ping(connection)) == ("pending", True)
+
+
+def test_without_a_database_nothing_is_offered_or_timed_out(model: ServerModel, clock: Clock) -> None:
+    """Protocol 4.3."""
+    task_id = model.add_task()
+    model.tasks[task_id]["timeout_at"] = model.tasks[task_id]["time_plan"]
+    connection = dial(model)
+    model.add_task()
+    model.away.add(DATABASE)
+    pass_time(model, clock, 40)
+    assert (len(connection.send_queue), model.tasks[task_id]["status"]) == (0, "pending")
+    model.away.clear()
+    pass_time(model, clock, 40)
+    assert (len(connection.send_queue) > 0, model.tasks[task_id]["status"]) == (True, "timeout")
+
+
+def test_an_emptied_store_of_locks_gives_every_lock_to_the_next(model: ServerModel) -> None:
+    """Protocol 6.1."""
+    value = call(model, "GET", "/lock/acquire", key="a")[1]["value"]
+    model.locks.clear()
+    assert call(model, "GET", "/lock/refresh", key="a", value=value)[0] == 400
+    assert call(model, "GET", "/lock/acquire", key="a")[1]["success"]
+
+
+# -- protocol 6.5: the log that an append destroys ------------------------
+
+
+def append(model: ServerModel, task_id: str, text: str) -> tuple[int, Any]:
+    return call(model, "POST", f"/tasklog/{task_id}/append/", {"storage": "", "content": text})
+
+
+def content(model: ServerModel, task_id: str) -> tuple[str, int]:
+    found = call(model, "GET", f"/tasklog/{task_id}/content/")[1]
+    return found["content"], found["size"]
+
+
+def test_an_append_without_a_database_destroys_the_log_and_the_size_hides_it(model: ServerModel) -> None:
+    """Protocol 6.5."""
+    task_id = model.add_task()
+    append(model, task_id, "first\n")
+    model.away.add(DATABASE)
+    assert append(model, task_id, "second\n")[0] == 400
+    model.away.clear()
+    assert content(model, task_id) == ("second\n", 6)
+    assert append(model, task_id, "third\n")[1]["size"] == 13
+
+
+def test_a_client_that_leaves_in_the_middle_destroys_the_log_too(model: ServerModel) -> None:
+    """Protocol 6.5."""
+    server = MemoryServer(ThreadRuntime(), TOKEN)
+    task_id, path = server.add_task(), "/tasklog/{}/append/"
+    append(server.model, task_id, "first\n")
+    server.model.faults.add(Fault("tasklog/append *", TORN))
+    with pytest.raises(Unavailable):
+        server.way().request("POST", path.format(task_id), {}, {"content": "second\n"}, 0.01)
+    assert content(server.model, task_id) == ("second\n", 6)
+
+
+def test_what_was_asked_of_a_frozen_server_is_done_when_it_goes_on(model: ServerModel) -> None:
+    """Protocol 6.5: though the client is gone."""
+    server = MemoryServer(ThreadRuntime(), TOKEN)
+    task_id, connection = server.add_task(), dial(server.model)
+    append(server.model, task_id, "first\n")
+    server.model.frozen = True
+    with pytest.raises(Unavailable):
+        server.way().request("POST", f"/tasklog/{task_id}/append/", {}, {"content": "second\n"}, 0.01)
+    tell(server.model, connection, "task_update", {"status": "running"}, task_id)
+    assert (server.log(task_id), server.task(task_id)["status"]) == ("first\n", "pending")
+    server.model.thaw()
+    assert (server.log(task_id), server.task(task_id)["status"]) == ("second\n", "running")
+
+
+def test_a_log_is_put_right_by_writing_it_anew(model: ServerModel) -> None:
+    """Protocol 6.5."""
+    task_id = model.add_task()
+    assert call(model, "PUT", f"/tasklog/{task_id}/content/", {"content": "x"})[0] == 404
+    append(model, task_id, "first\n")
+    assert call(model, "PUT", f"/tasklog/{task_id}/content/", {"content": "whole\n"})[0] == 200
+    assert content(model, task_id) == ("whole\n", 6)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"content": ""}, {"content": "x", "storage": "tape"}, {"content": "x", "task_id": "7"}]
+)
+def test_a_bad_append_is_refused(model: ServerModel, body: dict[str, Any]) -> None:
+    """Protocol 6.5."""
+    assert call(model, "POST", f"/tasklog/{model.add_task()}/append/", body)[0] == 400
 
 
 # -- trouble ------------------------

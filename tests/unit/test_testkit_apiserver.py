@@ -440,6 +440,36 @@ def test_a_black_hole_answers_nothing_until_it_heals(server: SimulatedServer) ->
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
+def test_who_leaves_a_black_hole_in_an_append_has_destroyed_the_log(server: SimulatedServer) -> None:
+    """Protocol 6.5."""
+    task_id = server.add_task()
+    path = f"/tasklog/{task_id}/append/"
+    assert call(server, "POST", path, AUTH | JSON, b'{"content":"first"}')[0] == 200
+    server.pause(black_hole=True)
+    body = b'{"content":"second"}'
+    head = f"POST /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {TOKEN}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.2", server.port), timeout=5) as client:
+        client.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        eventually(lambda: server.requests_in_line == 1)
+    eventually(lambda: server.requests_in_line == 0)
+    server.resume()
+    eventually(lambda: server.log(task_id) == "second")
+    assert call(server, "GET", f"/tasklog/{task_id}/content/")[1]["data"] == {
+        "task_id": task_id,
+        "content": "second",
+        "size": 5,
+    }
+
+
+def test_an_auth_service_that_is_away_takes_its_time(server: SimulatedServer) -> None:
+    """Protocol 1.3."""
+    task_id = server.add_task()
+    server.lose("auth")
+    assert call(server, "GET", f"/task/{task_id}/")[0] == 503
+    server.regain("auth")
+    assert call(server, "GET", f"/task/{task_id}/")[0] == 200
+
+
 def test_it_closes_within_a_second_with_workers_connected() -> None:
     server = SimulatedServer(TOKEN)
     with server, Worker(server, "w1") as worker:

@@ -14,8 +14,9 @@ from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, Fault
 from adapters.transports.memory.network import MemoryNetwork
+from adapters.transports.memory.replies import Reply
 from adapters.transports.memory.requests import call_name
-from adapters.transports.memory.server import Reply, ServerModel
+from adapters.transports.memory.server import ServerModel
 from adapters.transports.memory.tasks import stamp
 from application.ports import Entry, Limits, Report
 from domain.result import EndReason, Result

@@ -190,9 +190,13 @@ class LocalServer:
                 self._echo.show(run, text)
         return size
 
-    def size(self, task_id: str) -> int:
+    def read(self, task_id: str) -> bytes | None:
         with _as_unavailable():
-            return self._store.log_size(task_id)
+            return self._store.log(task_id).encode() or None
+
+    def replace(self, task_id: str, text: str) -> None:
+        with _as_unavailable():
+            self._store.replace_log(task_id, text)
 
     def category(self, code: str) -> Category:
         return Category(code)
@@ -205,6 +209,9 @@ class LocalServer:
 
     def cancel_approval(self, approval_id: str) -> None:
         """There are none."""
+
+    def pending_approvals(self, task_id: str) -> Sequence[str]:
+        return []
 
 
 class _Translate:

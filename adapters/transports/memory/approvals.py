@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from adapters.transports.memory.replies import BAD, NO_ROUTE, NOT_FOUND, Reply, ok
 from adapters.transports.memory.tasks import Row, is_uuid, stamp
 
 if TYPE_CHECKING:
@@ -20,6 +21,26 @@ VERDICTS = {
     "cancel": ("cancelled", "cancelled"),
     "expire": ("timeout", "timeout"),
 }
+
+
+def answer(model: ServerModel, method: str, rest: list[str], query: dict[str, str], body: dict[str, Any]) -> Reply:
+    """``rest`` is the path behind ``/approvals/``. Nothing there ends in a verdict: it travels as ``action``."""
+    match method, rest:
+        case "POST", []:
+            made = create(model, body)
+            return (201, ok(made)) if made else BAD
+        case "GET", []:
+            rows = [row for row in model.approvals.values() if query.get("task_id") in (None, "", row.get("task_id"))]
+            return 200, ok({"page": 1, "page_size": 10, "count": len(rows), "results": rows[::-1]})
+        case ("GET", [known]) | ("POST", [known, "action"]) if known not in model.approvals:
+            return NOT_FOUND
+        case "GET", [known]:
+            return 200, ok(model.approvals[known])
+        case "POST", [known, "action"]:
+            if body.get("action") not in ("approve", "reject", "cancel") or not decide(model, known, body["action"]):
+                return BAD
+            return 200, ok(model.approvals[known])
+    return NO_ROUTE
 
 
 def create(model: ServerModel, body: dict[str, Any]) -> Row | None:

@@ -56,9 +56,24 @@ class ServerControls:
                 self.model.disconnect(connection)
                 connection.wake()
 
+    def lose(self, part: str) -> None:
+        """Take away what the server needs until ``regain``: replies.DATABASE, REDIS or AUTH."""
+        with self.guard:
+            self.model.away.add(part)
+
+    def regain(self, part: str) -> None:
+        with self.guard:
+            self.model.away.discard(part)
+
+    def empty_locks(self) -> None:
+        """Forget every lock, as an emptied Redis does."""
+        with self.guard:
+            self.model.locks.clear()
+
     def clear(self) -> None:
         """Forget tasks, logs and scripted faults; workers, locks and connections stay."""
         with self.guard:
             self.model.tasks.clear()
             self.model.logs.clear()
+            self.model.log_sizes.clear()
             self.model.faults.clear()

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adapters.transports.memory.faults import DISCARD, DROP, LOST
+from adapters.transports.memory.replies import AUTH, DATABASE
 from adapters.transports.memory.tasks import ENDS, Row, apply_update, is_uuid, parse, stamp
 
 if TYPE_CHECKING:
@@ -27,19 +28,20 @@ def handle(model: ServerModel, connection: Connection, payload: bytes) -> None:
     if event.get("api_key") not in (model.token, f"Bearer {model.token}"):
         model.note("bad key", worker=str(event.get("worker_id")))
         return
+    lost = model.away & {AUTH, DATABASE}  # dropped without a word, and a pong comes all the same
     if action == "regist_worker":
-        _register(model, connection, str(event.get("worker_id")), data)
+        _register(model, connection, str(event.get("worker_id")), data, bool(lost))
     elif action == "task_update":
-        _update(model, connection, str(event.get("worker_id")), str(event.get("task_id")), data)
+        _update(model, connection, str(event.get("worker_id")), str(event.get("task_id")), data, bool(lost))
 
 
-def _register(model: ServerModel, connection: Connection, worker_id: str, data: Row) -> None:
+def _register(model: ServerModel, connection: Connection, worker_id: str, data: Row, lost: bool) -> None:
     given = data.get("name")
     name = given if isinstance(given, str) else ""
     known = model.workers.get(worker_id)
     taken = any(name and row["name"] == name and other != worker_id for other, row in model.workers.items())
     wrong = not is_uuid(worker_id) or len(name) > 80 or data.get("id", worker_id) != worker_id
-    if taken or wrong or (known is not None and known["deleted"]):
+    if lost or taken or wrong or (known is not None and known["deleted"]):
         model.note("registration refused", worker=worker_id)
         return
     now = stamp(model.clock())
@@ -53,14 +55,14 @@ def _register(model: ServerModel, connection: Connection, worker_id: str, data: 
     model.note("registered", worker=worker_id)
 
 
-def _update(model: ServerModel, connection: Connection, worker_id: str, task_id: str, data: Row) -> None:
+def _update(model: ServerModel, connection: Connection, worker_id: str, task_id: str, data: Row, lost: bool) -> None:
     """One task_update. Faults: DISCARD forgets it, DROP also ends the connection, LOST ends it afterwards."""
     row = model.tasks.get(task_id)
     digest = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]  # a repetition must be the same (G2)
     fault = model.faults.next(f"update {data.get('status', '-')} {task_id}")
     if fault is not None and fault.kind == DROP:
         model.disconnect(connection)
-    if row is None or row["deleted"] or (fault is not None and fault.kind in (DISCARD, DROP)):
+    if lost or row is None or row["deleted"] or (fault is not None and fault.kind in (DISCARD, DROP)):
         model.note("update lost", task_id, worker_id, status=data.get("status"), digest=digest)
         return
     before, owner = row["status"], row.get("worker_id")

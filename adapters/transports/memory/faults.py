@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 # How a call goes wrong. "lost" applies the request and loses the answer; "refuse" answers without applying;
-# "discard" takes a message and forgets it; "drop" closes the connection instead; "slow" is late, but good.
-LOST, REFUSE, DISCARD, DROP, GARBAGE, SLOW = "lost", "refuse", "discard", "drop", "garbage", "slow"
+# "discard" takes a message and forgets it; "drop" closes the connection instead; "slow" is late, but good; "torn" is
+# given up by its client while the server is about it, which destroys a log (protocol 6.5).
+LOST, REFUSE, DISCARD, DROP, GARBAGE, SLOW, TORN = "lost", "refuse", "discard", "drop", "garbage", "slow", "torn"
 
 
 @dataclass(frozen=True, slots=True)

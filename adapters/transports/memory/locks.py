@@ -42,3 +42,7 @@ class LockTable:
     def steal(self, key: str) -> None:
         """As if the lock store had lost it."""
         self._held.pop(key, None)
+
+    def clear(self) -> None:
+        """As if the lock store had been emptied."""
+        self._held.clear()

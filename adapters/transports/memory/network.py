@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.transports.memory.controls import ServerControls
-from adapters.transports.memory.faults import DISCARD, GARBAGE, LOST, SLOW, Fault
+from adapters.transports.memory.faults import DISCARD, GARBAGE, LOST, SLOW, TORN, Fault
+from adapters.transports.memory.replies import AUTH, AUTH_TRIES, Reply
 from adapters.transports.memory.requests import answer, call_name
-from adapters.transports.memory.server import Connection, Reply, ServerModel
+from adapters.transports.memory.server import Connection, ServerModel
 from application.ports import Runtime
 from domain.errors import ConnectionLost, Unavailable
 
@@ -59,10 +60,13 @@ class MemoryNetwork:
         self._travel()
         if not self.conditions.up:
             self._wait_out(began, timeout)
+        self._stand_in_line(method, path, query, body, began + timeout)
         with self.guard:
             fault = self.model.faults.next(call_name(path, query))
             reply = (
-                None if fault and fault.kind not in (LOST, GARBAGE, SLOW) else self._answer(method, path, query, body)
+                None
+                if fault and fault.kind not in (LOST, GARBAGE, SLOW, TORN)
+                else self._answer(method, path, query, body, left=fault is not None and fault.kind == TORN)
             )
         if fault is not None:
             self._suffer(fault, began, timeout)
@@ -75,7 +79,7 @@ class MemoryNetwork:
     def open(self, key: str, value: str, wake: Callable[[], None]) -> Connection:
         """Upgrade to the event stream. Raises ConnectionLost."""
         self._travel()
-        if not self.conditions.up or not self.conditions.answers:
+        if not self.conditions.up or not self.conditions.answers or self.model.frozen:
             self._never.wait(5.0)
             raise ConnectionLost("the server does not answer")
         with self.guard:
@@ -130,9 +134,20 @@ class MemoryNetwork:
         with self.guard:
             self.model.disconnect(connection)
 
-    def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Reply:
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any, left: bool = False) -> Reply:
         sent = json.loads(json.dumps(body)) if body is not None else None
-        return answer(self.model, method, path, query, sent, f"Bearer {self.token}")
+        return answer(self.model, method, path, query, sent, f"Bearer {self.token}", left)
+
+    def _stand_in_line(self, method: str, path: str, query: dict[str, str], body: Any, until: float) -> None:
+        """Wait while the server is frozen or asks its auth service in vain. Who leaves has left the request there."""
+        while self.model.frozen and self.runtime.now() < until:
+            self._never.wait(min(0.05, until - self.runtime.now()))
+        with self.guard:
+            if self.model.frozen:
+                self.model.abandoned.append(lambda: self._answer(method, path, query, body, left=True))
+                raise Unavailable("no answer in time")
+        if AUTH in self.model.away:
+            self._never.wait(max(0.0, min(AUTH_TRIES, until - self.runtime.now())))
 
     def _travel(self) -> None:
         if delay := self.conditions.delay():
@@ -141,7 +156,7 @@ class MemoryNetwork:
     def _suffer(self, fault: Fault, began: float, timeout: float) -> None:
         if fault.delay:
             self._never.wait(min(fault.delay, timeout))
-        if fault.kind in (LOST, DISCARD):
+        if fault.kind in (LOST, DISCARD, TORN):
             self._wait_out(began, timeout)
         if fault.kind != SLOW:
             raise Unavailable(f"the server answered {fault.status}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.transports.memory import approvals
+from adapters.transports.memory import approvals, logs
 from adapters.transports.memory.locks import REFRESH_CAP
-from adapters.transports.memory.server import Reply, ServerModel, ok
+from adapters.transports.memory.replies import BAD, NO_ROUTE, NOT_FOUND, Reply, ok, outage
+from adapters.transports.memory.server import ServerModel
 from adapters.transports.memory.tasks import apply_patch, is_uuid, on_the_wire
-
-NOT_FOUND: Reply = (404, {"code": 404, "message": "记录不存在"})
-BAD: Reply = (400, {"code": 400, "message": "请求参数错误"})
 
 
 def call_name(path: str, query: dict[str, str]) -> str:
@@ -19,19 +17,25 @@ def call_name(path: str, query: dict[str, str]) -> str:
     return f"{name} {path} {query.get('key', '')}".strip()
 
 
-def answer(model: ServerModel, method: str, path: str, query: dict[str, str], body: Any, token: str) -> Reply:
-    """``path`` without ``/api/v1``; ``token`` is the Authorization header's value."""
+def answer(
+    model: ServerModel, method: str, path: str, query: dict[str, str], body: Any, token: str, left: bool = False
+) -> Reply:
+    """``path`` without ``/api/v1``; ``token`` is the Authorization header's value; ``left``: the client is gone."""
     if not token:
         return 401, {"code": 401, "error": "MISSING_AUTH_HEADER", "message": "auth"}
     if token not in (model.token, f"Bearer {model.token}"):
         return 401, {"code": 401, "error": "HTTP_401", "message": "认证服务返回错误状态: 401"}
     parts = [part for part in path.split("/") if part]
+    if (trouble := outage(model.away, parts)) is not None:
+        return trouble
     match method, parts:
         case "GET", ["lock", verb]:
             return _lock(model, verb, query)
         case "GET", ["task"]:
             return _list(model, query)
-        case _, ["task" | "tasklog", task_id, *_] if not is_uuid(task_id):
+        case _, ["tasklog", _, *_]:
+            return logs.answer(model, method, parts[1:], body or {}, left)
+        case _, ["task", task_id, *_] if not is_uuid(task_id):
             return BAD
         case "GET", ["task", task_id]:
             row = model.tasks.get(task_id)
@@ -42,31 +46,19 @@ def answer(model: ServerModel, method: str, path: str, query: dict[str, str], bo
             return model.cancel(task_id)
         case "PATCH", ["task", task_id]:
             return _patch(model, task_id, body or {})
-        case "POST", ["tasklog", task_id, "append"]:
-            return _append(model, task_id, body or {})
-        case "GET", ["tasklog", task_id, *_]:
-            if task_id not in model.logs:
-                return NOT_FOUND
-            text = model.logs[task_id]
-            return 200, ok({"task_id": task_id, "content": text, "size": len(text.encode())})
         case "GET", ["category", code]:
             return (200, ok(model.categories[code])) if code in model.categories else NOT_FOUND
         case "POST", ["credentials", known, "decrypt"]:
             if not is_uuid(known):
                 return 500, {"code": 500, "message": "请求参数错误"}
             return (200, ok(model.credentials[known])) if known in model.credentials else NOT_FOUND
-        case "POST", ["approvals"]:
-            made = approvals.create(model, body or {})
-            return (201, ok(made)) if made else BAD
-        case "POST" | "PUT", ["approvals", known, ("approve" | "reject" | "cancel") as verdict]:
-            if known not in model.approvals:
-                return NOT_FOUND
-            return (200, ok(model.approvals[known])) if approvals.decide(model, known, verdict) else BAD
+        case _, ["approvals", *rest]:
+            return approvals.answer(model, method, rest, query, body or {})
         case _, ["worker", known, *_] if not is_uuid(known):
             return BAD
         case ("GET", ["worker", known]) | ("PUT", ["worker", known, "ping"]):
             return (200, ok(model.workers[known])) if known in model.workers else NOT_FOUND
-    return 404, {}
+    return NO_ROUTE
 
 
 def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
@@ -109,7 +101,7 @@ def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
         locked = bool(holder) and value in ("", holder)
         data = {"key": key, "is_locked": locked, "value": holder, "status": "success", "check_time": ""}
         return 200, ok(data | ({"value_matched": value == holder} if value else {}))
-    return 404, {}
+    return NO_ROUTE
 
 
 def _list(model: ServerModel, query: dict[str, str]) -> Reply:
@@ -123,17 +115,6 @@ def _list(model: ServerModel, query: dict[str, str]) -> Reply:
     page = _whole(query.get("page"), 1)
     results = [on_the_wire(row) for row in rows[(page - 1) * size : page * size]]
     return 200, ok({"page": page, "page_size": size, "count": len(rows), "results": results})
-
-
-def _append(model: ServerModel, task_id: str, body: dict[str, Any]) -> Reply:
-    content = body.get("content")
-    if not isinstance(content, str) or not content:
-        model.note("empty append", task_id)
-        return BAD
-    model.logs[task_id] = model.logs.get(task_id, "") + content
-    size = len(model.logs[task_id].encode("utf-8", "replace"))
-    model.note("append", task_id, length=len(content.encode("utf-8", "replace")), size=size)
-    return 200, ok({"task_id": task_id, "storage": "file", "path": f"logs/{task_id}.log", "size": size})
 
 
 def _patch(model: ServerModel, task_id: str, body: dict[str, Any]) -> Reply:

@@ -16,6 +16,7 @@ from adapters.transports.memory import approvals, events
 from adapters.transports.memory.faults import SLOW, Faults
 from adapters.transports.memory.history import History, Record
 from adapters.transports.memory.locks import LockTable
+from adapters.transports.memory.replies import BAD, DATABASE, NOT_FOUND, REDIS, Reply, ok
 from adapters.transports.memory.splitter import ServerSplitter
 from adapters.transports.memory.tasks import (
     Row,
@@ -24,6 +25,7 @@ from adapters.transports.memory.tasks import (
     on_the_wire,
     stamp,
 )
+from adapters.transports.memory.timeouts import TimeoutCheck
 from adapters.wire.framing import SEPARATOR
 
 MESSAGE_LIMIT = 10_240
@@ -31,10 +33,7 @@ QUEUE_LIMIT = 100
 BATCH = 5
 DISPATCH_EVERY = 3.0
 DISPATCH_LIMIT = 50
-TIMEOUT_EVERY = 30.0
 PING_DEADLINE = 60.0
-
-Reply = tuple[int, dict[str, Any]]
 
 
 @dataclass(eq=False)
@@ -49,6 +48,7 @@ class Connection:
     deadline: float = float("inf")  # by the model's clock; only pings extend it, from the first one on
     splitter: ServerSplitter = field(default_factory=ServerSplitter)
     send_queue: deque[bytes] = field(default_factory=deque)
+    unread: list[bytes] = field(default_factory=list)  # messages that came while the server was frozen
     wake: Callable[[], None] = lambda: None
 
 
@@ -58,7 +58,8 @@ class ServerModel:
         self.token = token
         self.tasks: dict[str, Row] = {}
         self.workers: dict[str, Row] = {}
-        self.logs: dict[str, str] = {}
+        self.logs: dict[str, str] = {}  # the files
+        self.log_sizes: dict[str, int] = {}  # the rows
         self.categories: dict[str, Row] = {}
         self.credentials: dict[str, Row] = {}
         self.approvals: dict[str, Row] = {}
@@ -67,9 +68,12 @@ class ServerModel:
         self.history = History()
         self.faults = Faults()
         self.ping_deadline = PING_DEADLINE
+        self.away: set[str] = set()  # of replies.DATABASE, REDIS, AUTH
+        self.frozen = False
+        self.abandoned: list[Callable[[], object]] = []  # requests to a frozen server whose clients have left
         self._numbers = 0
         self._dispatch_at = clock() + DISPATCH_EVERY
-        self._timeout_at = clock() + TIMEOUT_EVERY
+        self._timeouts = TimeoutCheck(clock())
         self._expiry_at = clock() + approvals.EXPIRY_EVERY
 
     # -- what tests and people do ------------------------------------------------------------------------------------
@@ -84,9 +88,9 @@ class ServerModel:
         """``POST /task/{id}/stop/``: targeted at one connection of the task's worker; changes nothing itself."""
         row = self.tasks.get(task_id)
         if row is None or row["deleted"]:
-            return 404, {"code": 404, "message": "记录不存在"}
+            return NOT_FOUND
         if row["status"] != "running" or not row.get("worker_id"):
-            return 400, {"code": 400, "message": "请求参数错误"}
+            return BAD
         targets = [it for it in self.connections if it.open and it.worker_id == row["worker_id"]]
         if not targets:
             return 503, {"code": 503, "message": "no such worker"}
@@ -98,9 +102,9 @@ class ServerModel:
         """``POST /task/{id}/cancel/``: refused while a worker holds the task's lock; the worker is not told."""
         row = self.tasks.get(task_id)
         if row is None or row["deleted"]:
-            return 404, {"code": 404, "message": "记录不存在"}
+            return NOT_FOUND
         if self.locks.holder(f"task:lock:{task_id}") or not may_cancel(row, self.clock()):
-            return 400, {"code": 400, "message": "请求参数错误"}
+            return BAD
         self.end(task_id, "canceled")
         return 200, ok(on_the_wire(row))
 
@@ -110,6 +114,17 @@ class ServerModel:
         row |= {"status": status, "time_end": stamp(self.clock())}
         self._note("ended by server", task_id, detail={"status": status})
 
+    def thaw(self) -> None:
+        """Go on after ``frozen``: with what was asked by clients that are gone, and with what came on the streams."""
+        self.frozen = False
+        asked, self.abandoned = self.abandoned, []
+        for request in asked:
+            request()
+        for connection in list(self.connections):
+            unread, connection.unread = connection.unread, []
+            for data in unread:
+                self.message(connection, data)
+
     # -- the event stream ----------------------------------------------------------------------------------------------
 
     def connect(self, key: str, value: str) -> Connection | Reply:
@@ -118,7 +133,7 @@ class ServerModel:
             return 400, {"code": 400, "message": "缺少锁验证参数：key和value是必需的"}
         if not key.startswith("/ws/"):
             return 400, {"code": 400, "message": "key"}
-        if not self.locks.release(key, value):
+        if REDIS in self.away or not self.locks.release(key, value):
             message = "锁验证失败：failed to release lock: lock not owned by this instance or already released"
             return 403, {"code": 403, "message": message}
         self._numbers += 1
@@ -139,6 +154,9 @@ class ServerModel:
         """One WebSocket message; False means that the server drops the connection."""
         if not connection.open:
             return False
+        if self.frozen:
+            connection.unread.append(data)
+            return True
         self._note("message", worker=connection.worker_id, detail={"size": len(data), "ascii": data.isascii()})
         if len(data) > MESSAGE_LIMIT:
             self.disconnect(connection)
@@ -149,6 +167,8 @@ class ServerModel:
 
     def ping(self, connection: Connection) -> bool:
         """A ping frame; False means that no pong comes (a fault ``ping WORKER-ID``)."""
+        if self.frozen:
+            return False
         if row := self.workers.get(connection.worker_id):
             row |= {"is_active": True, "last_active": stamp(self.clock())}
         connection.deadline = self.clock() + self.ping_deadline
@@ -158,6 +178,8 @@ class ServerModel:
 
     def tick(self) -> None:
         """Do what is due: broadcast pending tasks, end those that waited too long, expire approvals."""
+        if self.frozen:
+            return
         now = self.clock()
         for connection in [it for it in self.connections if it.deadline < now]:
             self.disconnect(connection)
@@ -166,35 +188,33 @@ class ServerModel:
             self._dispatch_at = now + DISPATCH_EVERY
             for row in self._pending()[:DISPATCH_LIMIT]:
                 self._broadcast(row)
-        if now >= self._timeout_at:
-            self._timeout_at = now + TIMEOUT_EVERY
-            for row in list(self.tasks.values()):
-                late = row["status"] == "pending" and row["timeout_at"] <= stamp(now)
-                if late and self.locks.acquire(f"task:lock:{row['id']}", 100):
-                    row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
-                    self._note("ended by server", row["id"], detail={"status": "timeout"})
-        if now >= self._expiry_at:
+        self._timeouts.tick(self)
+        if now >= self._expiry_at and DATABASE not in self.away:
             self._expiry_at = now + approvals.EXPIRY_EVERY
             approvals.expire(self)
 
     def broadcast(self, task_id: str) -> None:
         """Send a pending task out now."""
         row = self.tasks[task_id]
-        if row["status"] == "pending":
+        if row["status"] == "pending" and not self.frozen:
             self._broadcast(row)
 
     def health(self) -> Reply:
         """``GET /health``: who is connected (protocol 6.10)."""
         workers = {str(it.number): it.worker_id for it in self.connections if it.worker_id}
+        if self.away & {DATABASE, REDIS}:
+            return 503, {"status": "unhealthy", "components": {}}
         return 200, {"status": "healthy", "components": {"websocket": {"details": {"workers": workers}}}}
 
     def next_due(self) -> float:
         """When ``tick`` has something to do next, by the clock."""
         first = min((it.deadline for it in self.connections), default=self._dispatch_at)
-        return min(self._dispatch_at, self._timeout_at, self._expiry_at, first)
+        return min(self._dispatch_at, self._timeouts.due(), self._expiry_at, first)
 
     def _pending(self) -> list[Row]:
         now = stamp(self.clock())
+        if DATABASE in self.away:
+            return []
         return [
             row
             for row in self.tasks.values()
@@ -228,7 +248,3 @@ class ServerModel:
     def note(self, kind: str, task: str = "", worker: str = "", **detail: Any) -> None:
         """Add what only an onlooker knows, such as a process that starts or ends."""
         self._note(kind, task, worker, detail)
-
-
-def ok(data: Any) -> dict[str, Any]:
-    return {"code": 0, "data": data, "message": "ok"}
