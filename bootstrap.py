@@ -319,6 +319,7 @@ def assemble(
         stack.callback(guardian.close)
     runs = Execution(ports.runtime, registry, contexts, settings.execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
+    processes.when_dead(worker.loops.fail)
     return Assembled(worker, problems, state_dir, leftovers)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 NO_TLS = 2026  # the driver's number for a server without TLS
+MOST_MILLISECONDS = 2**31 - 1  # what PostgreSQL counts to; a longer limit is kept by the worker alone
 
 
 class Engine(Protocol):
@@ -147,7 +148,8 @@ class PostgreSql:
         host, port = self._args.address
         mode = {"off": "disable", "require": "require", "verify": "verify-full"}.get(self._args.tls, "prefer")
         # Ends the statement even if this worker is gone by then; a little later than the worker itself would.
-        limit = f"-c statement_timeout={int((self._timeout + CANCEL) * 1000)}" if self._timeout else ""
+        limit = int(((self._timeout or 0) + CANCEL) * 1000)
+        options = f"-c statement_timeout={limit}" if self._timeout and limit <= MOST_MILLISECONDS else ""
         described = self._driver.conninfo.make_conninfo(
             host=host,
             port=port,
@@ -156,7 +158,7 @@ class PostgreSql:
             dbname=self._args.database,
             sslmode=mode,
             sslrootcert=self._args.ca_file or ("system" if mode == "verify-full" else None),
-            options=limit,
+            options=options,
         )
         connection = self._driver.Connection(self._handshake(described))
         connection.prepare_threshold = 0  # the server takes exactly one statement in a text that it prepares

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from adapters.runners.base import LONGEST_WAIT
 from adapters.runners.database.session import CONNECT, Connecting, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
 from adapters.runners.database.sql import plain
@@ -129,7 +130,7 @@ class RedisRun:
             protocol=2,
             **options,
         )
-        self._limit = timeout
+        self._limit = min(timeout, LONGEST_WAIT) if timeout else None
         self._over = False
         self._connecting = Connecting(self._open, lambda _: self._connection.disconnect())
 

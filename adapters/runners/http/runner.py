@@ -13,7 +13,7 @@ import urllib3
 from urllib3.connectionpool import HTTPSConnectionPool
 
 from adapters.runners.arguments import decode, need
-from adapters.runners.base import BaseRunner
+from adapters.runners.base import LONGEST_WAIT, BaseRunner
 from adapters.runners.dialling import Connections
 from adapters.runners.http.answer import Answer, charset, output_of
 from adapters.runners.http.request import HttpArgs, Request, ascii_host, check_url, make_request, redirected, safe_url
@@ -96,7 +96,7 @@ class HttpRunner(BaseRunner):
     def _send(self, request: Request, until: float) -> Answer:
         parts = urlsplit(request.url)
         host, path = parts.hostname or "", urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        timeout = urllib3.Timeout(total=max(0.05, until - time.monotonic()))
+        timeout = urllib3.Timeout(total=min(LONGEST_WAIT, max(0.05, until - time.monotonic())))
         tls = self._tls() if parts.scheme == "https" else None
         pool = self._connections.pool(tls is not None, ascii_host(host), parts.port, timeout, tls)
         if isinstance(pool, HTTPSConnectionPool):
