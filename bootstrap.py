@@ -46,6 +46,8 @@ KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: ki
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        start_well()
     if str(ROOT) not in sys.path:
         packages = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
         sys.path.insert(next(packages, len(sys.path)), str(ROOT))
@@ -57,6 +59,26 @@ def main(argv: list[str] | None = None) -> int:
     from adapters.cli.commands import main as command_line
 
     return command_line(program(), arguments)
+
+
+def start_well() -> None:
+    """Start over, at most once, where this process was started in a way that breaks things everywhere.
+
+    A standard descriptor that is closed would become that of the next file opened, and its stream is None; one of
+    /dev/null takes its place. In a locale that is not UTF-8, texts of tasks could not be arguments, names of files or
+    variables; Python's own UTF-8 mode is for that, and what tasks find in their environment stays as it is.
+    """
+    again, options = False, list[str]()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
+            again = True
+    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
+        again, options = True, ["-X", "utf8"]
+    if again:
+        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - itself
 
 
 def runs_the_worker(arguments: list[str]) -> bool:
@@ -174,7 +196,7 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
         try:
             result = runner.execute(
                 ExecutionContext(
-                    working_dir=Path(task.directory).absolute() if task.directory else None,
+                    working_dir=Path(task.directory) if task.directory else None,
                     environment=task.environment,
                     log=task.log,
                     credentials=LocalCredentials(
@@ -195,7 +217,9 @@ def run_worker(loaded: Loaded) -> int:
     """Run until a signal says otherwise; returns the exit status."""
     from adapters.process.guardian_link import link_from_environment
     from adapters.process.signals import Wishes
+    from adapters.runtime.heap import give_large_blocks_back
 
+    give_large_blocks_back()
     redactor = start_logging(loaded)
     wishes = Wishes()
     guardian = link_from_environment()

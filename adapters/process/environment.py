@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 
+FROM_LOCALE = sys.getfilesystemencoding()
 OWN = ("API_KEY", "API_AUTH_TOKEN", "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
 CREDENTIALS = "CRONJOB_CREDENTIAL_"  # what begins like this is a credential for the tasks that name it, not for all
 
@@ -17,8 +20,13 @@ def child_environment(
     """
     hidden = [secret for secret in secrets if secret]
     kept = {
-        name: value
+        _recoded(name): _recoded(value)
         for name, value in inherited.items()
         if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)
     }
     return kept | dict(added)
+
+
+def _recoded(text: str) -> str:
+    """Inherited text was decoded by the locale, and ``spawn`` makes UTF-8 of it: so that the bytes are the same."""
+    return text if FROM_LOCALE == "utf-8" else os.fsencode(text).decode("utf-8", "surrogateescape")

@@ -278,7 +278,7 @@ class Supervisor:
         return self._oom_kills > before
 
     def strays(self, child: Child) -> list[tree.Proc]:
-        """Adopted orphans that belong to ``child``: by its mark, by its group, or because nobody else can own them.
+        """Adopted orphans that belong to ``child``: by its mark, by its session, or because nobody else can own them.
 
         An orphan that hid its mark belongs to one of the runs that were alive when it was first seen; it is ended with
         the last of them.
@@ -304,11 +304,11 @@ class Supervisor:
         return found
 
     def _belongs(self, proc: tree.Proc, child: Child) -> bool:
-        if proc.group == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
+        if proc.session == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
             return True
         others = self._others(child)
         if any(
-            proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
+            proc.session == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
             for other in others
         ):
             return False

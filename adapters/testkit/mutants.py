@@ -6,6 +6,7 @@ names a test that is missing. The working tree is never changed.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -159,7 +160,12 @@ def verdict(mutant: Mutant) -> str:
 
 
 def main() -> int:
-    wanted = [it for it in MUTANTS if len(sys.argv) < 2 or any(word in it.name for word in sys.argv[1:])]
+    usage = argparse.ArgumentParser(description="Put defects into a copy of the tree and see which tests go red.")
+    usage.add_argument("names", nargs="*", metavar="NAME", help="only defects that have this in their name")
+    names = usage.parse_args().names
+    wanted = [it for it in MUTANTS if not names or any(word in it.name for word in names)]
+    if not wanted:
+        usage.error("no defect has such a name")
     green = 0
     with ThreadPoolExecutor(2) as pool:
         for mutant, word in zip(wanted, pool.map(verdict, wanted), strict=True):

@@ -111,7 +111,7 @@ class Kernel:
         return [it for it in self.all if it.alive]
 
     def proc(self, pid: int) -> Proc:
-        return Proc(pid, "S", 1, LEADER, 1)
+        return Proc(pid, "S", 1, LEADER, 1, LEADER)
 
     def members(self) -> list[Proc]:
         return [self.proc(it.pid) for it in self.living() if it is not self.leader]

@@ -363,6 +363,21 @@ def test_a_task_that_prints_much_gets_a_larger_pipe_and_no_rest(processes: Super
     assert max(rests.spy_return_list) <= TRICKLE  # that is for what comes alone: the first piece, the last one
 
 
+def test_an_orphan_that_hid_itself_and_left_its_group_ends_with_its_own_task(processes: Supervisor) -> None:
+    """Its session tells whose it is, also while others run that it could belong to."""
+    mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
+    other = threading.Thread(target=lambda: processes.run(shell("echo up; sleep 300", log=log), token))
+    other.start()
+    log.wait_for(b"up")
+    job = f"set -m; sleep 1000.{mark} >/dev/null 2>&1 & ps -o pgid= $!"
+    ended = run(processes, f"echo $$; env -i PATH=$PATH bash -c '{job}'")
+    leader, group = ended.stdout.split()
+    assert leader != group
+    assert trees.alive(mark) == []
+    token.cancel(KILL)
+    other.join(5)
+
+
 def test_close_ends_what_still_runs(processes: Supervisor) -> None:
     log = Log()
     results: list[Exit] = []

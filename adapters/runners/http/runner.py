@@ -17,6 +17,7 @@ from adapters.runners.base import LONGEST_WAIT, BaseRunner
 from adapters.runners.dialling import Connections
 from adapters.runners.http.answer import Answer, charset, output_of
 from adapters.runners.http.request import HttpArgs, Request, ascii_host, check_url, make_request, redirected, safe_url
+from adapters.wire.endpoints import location
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext
@@ -86,7 +87,7 @@ class HttpRunner(BaseRunner):
     def _follow(self, request: Request, until: float, log: Any) -> Answer:
         for _ in range(self._args.max_redirects + 1):
             answer = self._send(request, until)
-            target = answer.headers.get("location", "")
+            target = location(answer.headers.get("location", ""))
             if answer.status not in REDIRECTS or not target or not self._args.follow_redirects:
                 return answer
             request = redirected(request, answer.status, target)
