@@ -13,7 +13,7 @@ from adapters.process.environment import child_environment
 from domain.errors import WorkerError
 from domain.runner import ExecutionContext
 
-VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 
 
 class NoWorkingDirectory(WorkerError):
