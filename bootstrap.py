@@ -60,6 +60,8 @@ if __name__ == "__main__":  # here, because an older Python would stumble over w
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        start_well()
     see_own_modules()
     from adapters.process import guardian
     from adapters.process.guardian_link import link_from_environment
@@ -83,6 +85,26 @@ def main(argv: list[str] | None = None) -> int:
         except Exception as error:
             link.failed(error)
             raise
+
+
+def start_well() -> None:
+    """Start over, at most once, where this process was started in a way that breaks things everywhere.
+
+    A standard descriptor that is closed would become that of the next file opened, and its stream is None; one of
+    /dev/null takes its place. In a locale that is not UTF-8, texts of tasks could not be arguments, names of files or
+    variables; Python's own UTF-8 mode is for that, and what tasks find in their environment stays as it is.
+    """
+    again, options = False, list[str]()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
+            again = True
+    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
+        again, options = True, ["-X", "utf8"]
+    if again:
+        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - itself
 
 
 def runs_the_worker(arguments: list[str]) -> bool:
@@ -200,7 +222,7 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
         try:
             result = runner.execute(
                 ExecutionContext(
-                    working_dir=Path(task.directory).absolute() if task.directory else None,
+                    working_dir=Path(task.directory) if task.directory else None,
                     environment=task.environment,
                     log=task.log,
                     credentials=LocalCredentials(
@@ -221,8 +243,10 @@ def run_worker(loaded: Loaded, guardian: GuardianLink | None) -> int:
     """Run until a signal says otherwise; returns the exit status."""
     from adapters.process.signals import Wishes
     from adapters.process.starting import TEMPORARY, is_passing
+    from adapters.runtime.heap import give_large_blocks_back
     from domain.errors import WorkerError
 
+    give_large_blocks_back()
     redactor = start_logging(loaded)
     wishes = Wishes()
     with contextlib.ExitStack() as stack:
@@ -412,6 +436,7 @@ def assemble(
     limits = make_limits(loaded)
     runs = Execution(ports.runtime, registry, contexts, settings.execution.default_timeout)
     worker = Worker(ports, Node(identity, limits), runs, redactor.text)
+    processes.when_dead(worker.loops.fail)
     return Assembled(worker, problems, state_dir, leftovers)
 
 

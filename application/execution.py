@@ -49,7 +49,7 @@ class Contexts:
         wanted = task.metadata.working_dir.strip()
         return ExecutionContext(
             task_id=task.id,
-            working_dir=Path(wanted).absolute() if wanted else None,
+            working_dir=Path(wanted) if wanted else None,
             default_dir=(self._root / "tasks" / (task.cronjob or task.id)).absolute(),
             environment=task.metadata.environment,
             log=write,

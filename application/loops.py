@@ -29,7 +29,7 @@ class Loops:
         self._looked = runtime.now()
         self.closing: Event = runtime.event()
         self.broken: Event = runtime.event()
-        self.failed: Exception | None = None
+        self.failed: BaseException | None = None
 
     def start(self, name: str, body: Callable[[Closing], None], watched: bool = True) -> None:
         """Run ``body`` on a thread of its own. It asks at each turn whether the worker is closing.
@@ -47,7 +47,7 @@ class Loops:
                 body(closing)
             except Exception as error:
                 log.critical("the %s loop died; the worker stops", name, exc_info=error)
-                self._fail(error)
+                self.fail(error)
             finally:
                 self._turned.pop(name, None)
 
@@ -64,7 +64,7 @@ class Loops:
         self._looked = now
         hanging = [name for name, turned in list(self._turned.items()) if now - turned > HANG]
         if hanging:
-            self._fail(LoopHangs(", ".join(hanging)))
+            self.fail(LoopHangs(", ".join(hanging)))
         return hanging
 
     def join(self, deadline: float) -> list[str]:
@@ -73,6 +73,7 @@ class Loops:
             thread.join(max(0.0, deadline - self._runtime.now()))
         return [name for name, thread in self._threads if thread.is_alive()]
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Something that the worker cannot live without has died: it stops. Any thread."""
         self.failed = self.failed or error
         self.broken.set()

@@ -125,8 +125,8 @@ class ExecutionContext:
     ``log`` takes live output as bytes from any thread, never blocks for long and never raises. ``conceal`` takes
     what is secret among what the task brings: it is shown nowhere from then on (those of credentials never are).
     ``environment`` holds what the task adds to the inherited environment. ``working_dir`` is where the task asked
-    to work, made absolute (None: it did not ask); ``default_dir`` is where it works otherwise (None: the current
-    directory).
+    to work, as it wrote that (None: it did not ask); ``default_dir`` is where it works otherwise (None: the current
+    directory). ``adapters.process.workdir.prepare`` makes the directory of the two and returns it.
     """
 
     task_id: str = ""

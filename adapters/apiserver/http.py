@@ -16,7 +16,7 @@ import urllib3
 
 from adapters.apiserver.answers import explain, read_answer
 from adapters.apiserver.connection import Calls, TimedHTTPPool, TimedHTTPSPool
-from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
+from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token, location
 from domain.errors import CoordinationError, Unavailable, WorkerError
 
 BODY_LIMIT = 64 << 20
@@ -139,10 +139,10 @@ class ApiClient:
         raise Unavailable(f"{request.call}: redirected more than {REDIRECT_LIMIT} times")
 
     def _redirected(self, request: _Request, url: str, answer: _Answer) -> str:
-        location = answer.headers.get("Location") or ""
+        where = location(answer.headers.get("Location") or "")
         try:
-            target = urljoin(url, location)
-            same = bool(location) and _origin(url) == _origin(target)
+            target = urljoin(url, where)
+            same = bool(where) and _origin(url) == _origin(target)
         except ValueError:
             target, same = "", False
         if not same or (request.method != "GET" and answer.status not in (307, 308)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -15,16 +17,20 @@ from adapters.process.cgroups import Cgroup
 from adapters.process.output import HeadTail, Lines
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import Spawned
+from adapters.process.timers import Timer
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
 
 log = logging.getLogger("worker.process")
 
-READ = 64 * 1024
+READ = 64 * 1024  # what a pipe holds at first; larger pieces cost more, because their memory is new each time
+FULL = 0.75  # of a pipe: each of its pages holds whole writes, if they are small
+PIPE = 256 * 1024  # what it holds once it was full: who prints much waits less often (the system has few such for all)
 SWEEP_GRACE = 0.3  # seconds what a command left in the background gets between TERM and KILL
 ROUND = 0.01  # seconds between two looks at what is still alive
 UNKILLABLE = 10.0  # seconds after which what survives KILL is reported as such
 LONG_ROUND = 0.5  # seconds between two looks at it from then on
+LAST = 2.0  # seconds that what is killed gets to be gone when nobody supervises it any more
 NAMES = {signal.SIGHUP: "hangup", signal.SIGINT: "interrupt", signal.SIGQUIT: "quit", signal.SIGILL: "illegal "
          "instruction", signal.SIGTRAP: "trace/breakpoint trap", signal.SIGABRT: "aborted", signal.SIGBUS: "bus error",
          signal.SIGFPE: "floating point exception", signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault",
@@ -36,11 +42,10 @@ class Loop(Protocol):
 
     @property
     def ending(self) -> bool: ...
-    def at(self, delay: float, function: Callable[[], None]) -> None: ...
+    def at(self, delay: float, function: Callable[[], None]) -> Timer: ...
     def forget(self, descriptor: int) -> None: ...
     def strays(self, child: Child) -> list[tree.Proc]: ...
     def memory_killed(self) -> bool: ...
-    def flooded(self) -> None: ...
     def finished(self, child: Child) -> None: ...
 
 
@@ -64,45 +69,75 @@ class Child:
         self._killing = False
         self._kill_since = 0.0
         self._told_unkillable = False
+        self._broken = ""
+        self._timers: list[Timer] = []
+        # Nothing here refers back to this object: what it holds is free when the task has ended.
         self._streams = {
-            spawned.out: (HeadTail(command.keep), Lines(self._log)),
-            spawned.err: (HeadTail(command.keep), Lines(self._log)),
+            spawned.out: (HeadTail(command.keep), Lines(command.log)),
+            spawned.err: (HeadTail(command.keep), Lines(command.log)),
         }
-        self._open = {spawned.out, spawned.err}
+        self._open = dict.fromkeys((spawned.out, spawned.err), READ)  # what the pipe of each holds
         self._flush_planned = False
+
+    def _at(self, delay: float, function: Callable[[], None]) -> None:
+        """Have the supervisor call it then, unless the end comes before."""
+        self._timers = [timer for timer in self._timers if timer.pending]
+        self._timers.append(self._loop.at(delay, function))
+
+    def begin(self) -> None:
+        """The supervisor watches from now on: the time-out counts, from the start of the process."""
+        if self.command.timeout is not None and not self.done.is_set():
+            request = CancelRequest(EndReason.TIMEOUT, Urgency.POLITE)
+            spent = time.monotonic() - self.started
+            self._at(max(0.0, self.command.timeout - spent), lambda: self.cancel(request))
 
     # -- output ------------------------------------------------------------------------------------------------------
 
-    def readable(self, descriptor: int) -> None:
+    def readable(self, descriptor: int) -> tuple[int, int] | None:
+        """Read what a pipe holds: how much that was, and how much it can hold. None when the stream is over."""
+        size, room = 0, self._open[descriptor]
+        while size < room:
+            data = self._read(descriptor)
+            if data is None:
+                self._close(descriptor)
+                return None
+            size += len(data)
+            if len(data) < READ:
+                break
+        if size > room * FULL:
+            self._enlarge(descriptor)
+        if self._streams[descriptor][1].waiting and not self._flush_planned:
+            self._flush_planned = True
+            self._at(0.2, self._flush)
+        return size, self._open[descriptor]
+
+    def _read(self, descriptor: int) -> bytes | None:
+        """Take one piece: empty if there is none now, None if there never will be."""
         try:
             data = os.read(descriptor, READ)
         except BlockingIOError:
-            return
+            return b""
         except OSError:
-            data = b""
+            return None
         if not data:
-            self._close(descriptor)
-            return
-        if len(data) == READ:
-            self._loop.flooded()
+            return None
         memory, lines = self._streams[descriptor]
         memory.feed(data)
         lines.feed(data)
-        if lines.waiting and not self._flush_planned:
-            self._flush_planned = True
-            self._loop.at(0.2, self._flush)
+        return data
+
+    def _enlarge(self, descriptor: int) -> None:
+        if self._open[descriptor] < PIPE:
+            with contextlib.suppress(OSError):  # this user's pipes hold as much as they may
+                self._open[descriptor] = fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE)
 
     def _flush(self) -> None:
         self._flush_planned = False
         for _, lines in self._streams.values():
             lines.flush()
 
-    def _log(self, data: bytes) -> None:
-        self.command.log(data)
-
     def _close(self, descriptor: int) -> None:
-        if descriptor in self._open:
-            self._open.remove(descriptor)
+        if self._open.pop(descriptor, None) is not None:
             self._loop.forget(descriptor)
             os.close(descriptor)
 
@@ -123,7 +158,7 @@ class Child:
             self._kill()
         elif self._ended is None:
             self._signal(signal.SIGTERM, signal.SIGCONT)
-            self._loop.at(self.command.grace, self._kill)
+            self._at(self.command.grace, self._kill)
 
     def holds(self, pid: int) -> bool:
         """True if the process is in the control group of this run. Raises OSError where that cannot be seen now."""
@@ -182,7 +217,7 @@ class Child:
             if self._loop.ending:
                 self._finish(left)
                 return
-        self._loop.at(LONG_ROUND if late else ROUND, self._kill_round)
+        self._at(LONG_ROUND if late else ROUND, self._kill_round)
 
     def _left(self) -> tuple[int, ...]:
         leader = (self.pid,) if self._ended is None else ()
@@ -194,29 +229,59 @@ class Child:
         self._told_unkillable = True
         text = f"cannot be killed: {', '.join(map(str, left))}; the task ends when they do"
         log.error("processes %s", text, extra={"task": self.command.task_id})
-        self._log(f"\n-------\nprocesses of this task {text}\n".encode())
+        self.command.log(f"\n-------\nprocesses of this task {text}\n".encode())
 
     # -- the end -----------------------------------------------------------------------------------------------------
+
+    def abandon(self, why: str) -> None:
+        """KILL all of it and end, because nobody supervises any more; from whichever thread finds that out.
+
+        Blocks for LAST at most.
+        """
+        if self.done.is_set():
+            return
+        self._broken = why
+        try:
+            until = time.monotonic() + LAST
+            while self._left_after_kill() and time.monotonic() < until:
+                time.sleep(ROUND)
+            self._finish(self._left())
+        finally:
+            self.exit = self.exit or Exit(EndReason.INTERNAL, -1, error=why)
+            self.done.set()
+
+    def _left_after_kill(self) -> bool:
+        if self._group is not None:
+            self._group.kill()
+        self._signal(signal.SIGKILL)
+        if self._ended is None:
+            self._take_end()
+        return self._ended is None or self._members() != []
 
     def exited(self) -> None:
         """The leader is dead (and not reaped, so that its group id stays its own)."""
         if self._ended is not None:
             return
-        info = os.waitid(os.P_PIDFD, self.spawned.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        if info is None:
+        if not self._take_end():
             return
         self._loop.forget(self.spawned.pidfd)
-        by_signal = info.si_code != os.CLD_EXITED
-        self._ended = (128 + info.si_status, info.si_status) if by_signal else (info.si_status, 0)
         if self._finish_if_alone() or self._killing:
             return
         self._signal(signal.SIGTERM, signal.SIGCONT)
-        self._loop.at(SWEEP_GRACE, self._kill)
-        self._loop.at(ROUND, self._look_again)
+        self._at(SWEEP_GRACE, self._kill)
+        self._at(ROUND, self._look_again)
+
+    def _take_end(self) -> bool:
+        info = os.waitid(os.P_PIDFD, self.spawned.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if info is None:
+            return False
+        by_signal = info.si_code != os.CLD_EXITED
+        self._ended = (128 + info.si_status, info.si_status) if by_signal else (info.si_status, 0)
+        return True
 
     def _look_again(self) -> None:
         if not self.done.is_set() and not self._killing and not self._finish_if_alone():
-            self._loop.at(ROUND, self._look_again)
+            self._at(ROUND, self._look_again)
 
     def _finish_if_alone(self) -> bool:
         if self._members() != []:
@@ -225,14 +290,16 @@ class Child:
         return True
 
     def _finish(self, unkillable: tuple[int, ...]) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
         for descriptor in tuple(self._open):
             for _ in range(64):  # what is in the pipe already; a writer that is left cannot keep us here
-                before = descriptor in self._open
-                size = len(self._peek(descriptor)) if before else 0
-                if not size:
+                if not self._read(descriptor):
                     break
             self._close(descriptor)
         self._flush()
+        self._loop.forget(self.spawned.pidfd)
         os.close(self.spawned.pidfd)
         if self._ended is not None:
             self.spawned.process.wait()
@@ -241,16 +308,6 @@ class Child:
         self.exit = self._describe(unkillable)
         self._loop.finished(self)
         self.done.set()
-
-    def _peek(self, descriptor: int) -> bytes:
-        try:
-            data = os.read(descriptor, READ)
-        except OSError:
-            return b""
-        memory, lines = self._streams[descriptor]
-        memory.feed(data)
-        lines.feed(data)
-        return data
 
     def _describe(self, unkillable: tuple[int, ...]) -> Exit:
         code, number = self._ended or (-1, 0)
@@ -263,6 +320,8 @@ class Child:
         return Exit(reason, code, number, text, stdout, stderr, out.cut, duration, unkillable)
 
     def _reason(self, code: int, number: int) -> tuple[EndReason, str]:
+        if self._broken:
+            return EndReason.INTERNAL, self._broken
         if self._decided is EndReason.TIMEOUT:
             limit = f" after {self.command.timeout:g} s" if self.command.timeout else ""
             return self._decided, f"timed out{limit}"

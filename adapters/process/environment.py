@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 
+FROM_LOCALE = sys.getfilesystemencoding()
 KEYS = ("API_KEY", "API_AUTH_TOKEN")
 OWN = (*KEYS, "CRONJOB_WORKER_GUARDIAN_FD", "NOTIFY_SOCKET")
 CREDENTIALS = "CRONJOB_CREDENTIAL_"  # what begins like this is a credential for the tasks that name it, not for all
@@ -18,7 +21,7 @@ def child_environment(
     """
     hidden = [secret for secret in secrets if secret]
     kept = {
-        name: value
+        _recoded(name): _recoded(value)
         for name, value in inherited.items()
         if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)
     }
@@ -28,3 +31,8 @@ def child_environment(
 def take_secrets(environment: MutableMapping[str, str]) -> dict[str, str]:
     """Remove from ``environment`` what tasks must not find, the API key and credentials, and return it."""
     return {name: environment.pop(name) for name in list(environment) if name in KEYS or name.startswith(CREDENTIALS)}
+
+
+def _recoded(text: str) -> str:
+    """Inherited text was decoded by the locale, and ``spawn`` makes UTF-8 of it: so that the bytes are the same."""
+    return text if FROM_LOCALE == "utf-8" else os.fsencode(text).decode("utf-8", "surrogateescape")

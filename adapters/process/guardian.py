@@ -159,8 +159,10 @@ class Guardian:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         environment = os.environ | {FD_VARIABLE: str(theirs.fileno())}
-        # A group of its own: Ctrl-C reaches only the guardian, which forwards it once.
-        self._worker = subprocess.Popen(self._argv, env=environment, pass_fds=(theirs.fileno(),), process_group=0)
+        # A session of its own: Ctrl-C reaches only the guardian, which forwards it once, and no terminal stops it.
+        self._worker = subprocess.Popen(
+            self._argv, env=environment, pass_fds=(theirs.fileno(),), start_new_session=True
+        )
         theirs.close()
         self._socket, self._greeted, self._why = ours, False, ""
         self._beat = boottime()

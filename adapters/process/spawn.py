@@ -1,4 +1,4 @@
-"""Start a program in a group of its own, or tell exactly why it could not be started."""
+"""Start a program in a session of its own, or tell exactly why it could not be started."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ def _spawn(command: Command, mark: str) -> Spawned | Exit:
         out, out_write = _pipe(reading, opened)
         err, err_write = _pipe(reading, opened)
         process = subprocess.Popen(
-            list(command.argv),
+            [utf8(word) for word in command.argv],
             stdin=subprocess.DEVNULL if command.stdin is None else _memory(opened, command.stdin),
             stdout=out_write,
             stderr=err_write,
             cwd=command.cwd,
-            env={**command.environment, MARK: mark},
-            process_group=0,
+            env={utf8(name): utf8(value) for name, value in command.environment.items()}
+            | {MARK.encode(): mark.encode()},
+            start_new_session=True,  # no terminal: one could stop it, and show the operator what no log has seen
             pass_fds=command.pass_fds,
         )
         # From here on it runs: whatever fails now must not make it start once more.
@@ -73,6 +74,11 @@ def _spawn(command: Command, mark: str) -> Spawned | Exit:
             return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]}: {known.strerror}; killed")
         reading.pop_all()  # these ends belong to the supervisor now
     return Spawned(process, *known, out, err, f"{MARK}={mark}".encode())
+
+
+def utf8(text: str) -> bytes:
+    """What the task's author wrote, whatever the locale; bytes that came in undecoded go out as they were."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _identify(pid: int) -> tuple[int, int] | OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import heapq
 import itertools
 import logging
 import os
@@ -19,14 +18,16 @@ from adapters.process import tree
 from adapters.process.cgroups import Cgroups
 from adapters.process.child import Child
 from adapters.process.guardian import become_subreaper, boottime
+from adapters.process.pace import Flow, Pace
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import PAUSE, TRIES, Spawned, spawn
+from adapters.process.timers import Timer, Timers
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
 
 log = logging.getLogger("worker.process")
 
-NAP = 0.004  # seconds
+OUTPUT = select.EPOLLIN | select.EPOLLONESHOT  # read once, then when ``Pace`` says
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,7 +52,9 @@ class Supervisor:
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(4 * (os.cpu_count() or 1))
         self._inbox: deque[Callable[[], None]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers = Timers()
+        self._pace = Pace()
+        self._resting: dict[int, Timer] = {}  # by the descriptor of a stream
         self._numbers = itertools.count()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._children: dict[int, Child] = {}
@@ -63,9 +66,14 @@ class Supervisor:
         self.ending = False  # ``close`` was called, and its children are being killed
         self._closing = False
         self._oom_kills = 0
-        self._flooded = False
+        self._dead: BaseException | None = None
+        self._when_dead: Callable[[BaseException], None] = lambda _: None
 
     # -- any thread --------------------------------------------------------------------------------------------------
+
+    def when_dead(self, tell: Callable[[BaseException], None]) -> None:
+        """``tell`` hears of it if the thread dies by a defect, when all processes are ended. Called before ``run``."""
+        self._when_dead = tell
 
     def run(self, command: Command, cancel: CancelToken) -> Exit:
         first = cancel.first
@@ -92,6 +100,8 @@ class Supervisor:
 
     def _not_ready(self, command: Command) -> Exit | None:
         """Begin to supervise, patiently; an Exit tells why that is impossible."""
+        if self._dead is not None:
+            return Exit(EndReason.INTERNAL, -1, error=self._epitaph())
         for attempt in range(TRIES):
             try:
                 self._begin()
@@ -116,6 +126,9 @@ class Supervisor:
                 child = Child(command, spawned, self, group)
                 with self._guard:
                     self._children[child.pid] = child
+                    dead = self._dead is not None
+                if dead:  # the thread did not see it any more
+                    child.abandon(self._epitaph())
                 return child, spawned
             finally:
                 with self._guard:
@@ -150,41 +163,63 @@ class Supervisor:
                 self.ending = self._closing = False
                 self._oom_kills = _oom_kills()
                 self._epoll, self._wake = epoll, wake
-                thread = threading.Thread(target=self._loop, name="processes", daemon=True)
+                thread = threading.Thread(target=self._live, name="processes", daemon=True)
                 thread.start()
                 opened.pop_all()  # the thread closes them
             self._thread = thread
 
     def _post(self, function: Callable[[], None]) -> None:
         self._inbox.append(function)
-        try:
-            os.eventfd_write(self._wake, 1)
-        except OSError:
-            pass  # closed meanwhile: nobody is left to be told
+        with self._guard:  # a number that is closed may be somebody else's by now
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def _epitaph(self) -> str:
+        return f"the supervision of processes has died ({type(self._dead).__name__}: {self._dead})"
 
     # -- the supervisor's thread ---------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # noqa: BLE001 - told to the tasks and to whoever wants to hear of it
+            self._die(error)
+        assert self._epoll is not None
+        with self._guard:
+            wake, self._wake = self._wake, -1
+        self._epoll.close()
+        os.close(wake)
+        self._handlers.clear()
+        self._resting.clear()
+        self._timers.clear()
+        self._inbox.clear()
+
+    def _die(self, error: BaseException) -> None:
+        """Nothing may wait for a thread that is gone, or run without it."""
+        with self._guard:
+            self._dead = error
+            children = list(self._children.values())
+        log.critical("the supervision of processes died; what it ran is killed", exc_info=error)
+        for child in children:
+            self._safely(functools.partial(child.abandon, self._epitaph()))
+        self._when_dead(error)
 
     def _loop(self) -> None:
         assert self._epoll is not None
         while not self._closing:
-            for descriptor, _ in self._epoll.poll(self._pause()):
-                if descriptor == self._wake:
-                    os.eventfd_read(self._wake)
-                elif handler := self._handlers.get(descriptor):
-                    self._safely(handler)
-            while self._inbox:
-                self._safely(self._inbox.popleft())
-            if self._flooded:
-                # A child that prints without end is read in portions, not as fast as two cores can copy (G37).
-                self._flooded = False
-                time.sleep(NAP)
-            now = time.monotonic()
-            while self._timers and self._timers[0][0] <= now:
-                self._safely(heapq.heappop(self._timers)[2])
-        self._epoll.close()
-        os.close(self._wake)
-        self._handlers.clear()
-        self._timers.clear()
+            self._turn(self._epoll.poll(0.0 if self._inbox else self._timers.pause()))
+
+    def _turn(self, events: list[tuple[int, int]]) -> None:
+        """A function of its own, so that no variable holds an ended child while the thread waits."""
+        for descriptor, _ in events:
+            if descriptor == self._wake:
+                os.eventfd_read(self._wake)
+            elif handler := self._handlers.get(descriptor):
+                self._safely(handler)
+        while self._inbox:
+            self._safely(self._inbox.popleft())
+        for function in self._timers.due():
+            self._safely(function)
 
     def _safely(self, function: Callable[[], None]) -> None:
         try:
@@ -193,30 +228,41 @@ class Supervisor:
             # One child's trouble (a log sink that raises, say) must not end the supervision of the others.
             log.exception("a defect in the supervision of processes")
 
-    def _pause(self) -> float:
-        if self._inbox:
-            return 0.0
-        if not self._timers:
-            return 60.0
-        return max(0.0, self._timers[0][0] - time.monotonic())
-
     def _adopt(self, child: Child, spawned: Spawned) -> None:
         assert self._epoll is not None
+        if child.done.is_set():
+            return
         for descriptor in (spawned.out, spawned.err):
-            self._handlers[descriptor] = lambda descriptor=descriptor: child.readable(descriptor)  # type: ignore[misc]
-            self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLHUP)
+            self._handlers[descriptor] = functools.partial(self._read, child, descriptor, self._pace.flow())
+            self._epoll.register(descriptor, OUTPUT)
         self._handlers[spawned.pidfd] = child.exited
         self._epoll.register(spawned.pidfd, select.EPOLLIN)
-        if child.command.timeout is not None:
-            request = CancelRequest(EndReason.TIMEOUT, Urgency.POLITE)
-            spent = time.monotonic() - child.started
-            self.at(max(0.0, child.command.timeout - spent), lambda: child.cancel(request))
+        child.begin()
 
-    def at(self, delay: float, function: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + delay, next(self._numbers), function))
+    def _read(self, child: Child, descriptor: int, flow: Flow) -> None:
+        cpu, rest = time.thread_time(), 0.0
+        try:
+            found = child.readable(descriptor)
+            if found is not None:
+                rest = self._pace.rest(flow, *found, time.thread_time() - cpu)
+        finally:  # a log that raises has had its piece: the next one is read all the same
+            if rest:
+                self._resting[descriptor] = self.at(rest, functools.partial(self._listen, descriptor))
+            elif descriptor in self._handlers:
+                self._listen(descriptor)
+
+    def _listen(self, descriptor: int) -> None:
+        assert self._epoll is not None
+        self._resting.pop(descriptor, None)
+        self._epoll.modify(descriptor, OUTPUT)
+
+    def at(self, delay: float, function: Callable[[], None]) -> Timer:
+        return self._timers.at(delay, function)
 
     def forget(self, descriptor: int) -> None:
         assert self._epoll is not None
+        if (resting := self._resting.pop(descriptor, None)) is not None:
+            resting.cancel()
         if self._handlers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
@@ -226,17 +272,13 @@ class Supervisor:
         for owners in self._strangers.values():
             owners.discard(child.pid)
 
-    def flooded(self) -> None:
-        """A child filled its pipe: read on after a nap."""
-        self._flooded = True
-
     def memory_killed(self) -> bool:
         """True if the kernel's out-of-memory killer was at work since the last look."""
         before, self._oom_kills = self._oom_kills, _oom_kills()
         return self._oom_kills > before
 
     def strays(self, child: Child) -> list[tree.Proc]:
-        """Adopted orphans that belong to ``child``: by its mark, by its group, or because nobody else can own them.
+        """Adopted orphans that belong to ``child``: by its mark, by its session, or because nobody else can own them.
 
         An orphan that hid its mark belongs to one of the runs that were alive when it was first seen; it is ended with
         the last of them.
@@ -257,14 +299,16 @@ class Supervisor:
                 self._reap(pid)
             elif self._belongs(proc, child):
                 found.append(proc)
+        for key in [key for key in self._strangers if key[0] not in listed]:
+            del self._strangers[key]
         return found
 
     def _belongs(self, proc: tree.Proc, child: Child) -> bool:
-        if proc.group == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
+        if proc.session == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
             return True
         others = self._others(child)
         if any(
-            proc.group == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
+            proc.session == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
             for other in others
         ):
             return False

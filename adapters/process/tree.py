@@ -22,6 +22,7 @@ class Proc:
     parent: int
     group: int
     start: int
+    session: int
 
     @property
     def dead(self) -> bool:
@@ -35,7 +36,7 @@ def look(pid: int) -> Proc | None:
             fields = file.read().rpartition(b")")[2].split()
     except GONE:
         return None
-    return Proc(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]))
+    return Proc(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]), int(fields[3]))
 
 
 def children(pid: int) -> list[int]:

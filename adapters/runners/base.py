@@ -17,6 +17,9 @@ from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency
 from domain.status import Status
 
+LONGEST = 1e9  # seconds; what is above that is no limit to anybody, and too much for the system's calls
+LONGEST_WAIT = 2_000_000.0  # seconds; a socket that is told more than its milliseconds can count gives up at once
+
 
 class BaseRunner:
     """Does what every runner must do the same way.
@@ -51,7 +54,7 @@ class BaseRunner:
     # -- what is the same for all ------------------------------------------------------------------------------------
 
     def set_timeout(self, seconds: float | None) -> None:
-        self._timeout = seconds if seconds and seconds > 0 else self.default_timeout
+        self._timeout = min(seconds, LONGEST) if seconds and seconds > 0 else self.default_timeout
 
     @property
     def timeout(self) -> float | None:

@@ -6,6 +6,7 @@ names a test that is missing. The working tree is never changed.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ LEASES = "tests/unit/test_leases.py"
 MEMORY = "tests/system/test_worker_on_memory.py"
 CATEGORIES = "tests/system/test_categories.py"
 PROCESSES = "tests/system/test_processes.py"
+TIMING = "tests/unit/test_process_timing.py"
 MACHINE = "tests/property/test_{}_machine.py"
 VIRTUAL, SPOOL = "tests/unit/test_worker_in_virtual_time.py", "tests/contract/test_spool.py"
 JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
@@ -101,6 +103,8 @@ MUTANTS = [
     Mutant("an unavailable lock ends the link", "application/link.py", "except (TransportError, CoordinationError) as error:", "except TransportError as error:", (VIRTUAL,)),
     Mutant("a task ends though a process of it cannot be killed", "adapters/process/child.py", "            if self._loop.ending:\n", "            if True:\n", ("tests/system/test_unkillable.py",)),
     Mutant("what cannot be seen is taken for gone", "adapters/process/tree.py", "GONE = (FileNotFoundError, ProcessLookupError, PermissionError)", "GONE = (OSError,)", (PROCESSES,)),
+    Mutant("a wait is as long as the time-out", "adapters/process/timers.py", "min(LONGEST, max(0.0, self._heap[0][0] - self._clock()))", "max(0.0, self._heap[0][0] - self._clock())", (PROCESSES, TIMING)),
+    Mutant("an ended process is held until its deadline", "adapters/process/child.py", "            timer.cancel()\n", "            pass\n", (PROCESSES,)),
     Mutant("no second try without a thread", "adapters/process/supervisor.py", "if attempt == TRIES - 1:\n                    return", "if True:\n                    return", ("tests/system/test_spawn_failures.py",)),
     Mutant("the guardian kills by number", "adapters/process/killing.py", "                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)", "                    os.kill(known.pid, signal.SIGKILL)", ("tests/system/test_jail.py",)),
     Mutant("the guardian does not look again", "adapters/process/killing.py", "if now is not None and now.start == known.start:", "if now is not None:", ("tests/system/test_jail.py",)),
@@ -160,7 +164,12 @@ def verdict(mutant: Mutant) -> str:
 
 
 def main() -> int:
-    wanted = [it for it in MUTANTS if len(sys.argv) < 2 or any(word in it.name for word in sys.argv[1:])]
+    usage = argparse.ArgumentParser(description="Put defects into a copy of the tree and see which tests go red.")
+    usage.add_argument("names", nargs="*", metavar="NAME", help="only defects that have this in their name")
+    names = usage.parse_args().names
+    wanted = [it for it in MUTANTS if not names or any(word in it.name for word in names)]
+    if not wanted:
+        usage.error("no defect has such a name")
     green = 0
     with ThreadPoolExecutor(2) as pool:
         for mutant, word in zip(wanted, pool.map(verdict, wanted), strict=True):

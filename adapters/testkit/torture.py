@@ -7,6 +7,7 @@ promised, how often it was tried, how often it was broken. Exit status 1 if anyt
 
 from __future__ import annotations
 
+import argparse
 import logging
 import multiprocessing
 import os
@@ -24,6 +25,9 @@ from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.world import try_seeds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+EPILOG = (
+    "MINUTES (5) in the environment says how long, FIRST_SEED (100000) which seeds of the simulated world come first."
+)
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 RULES = {
     "G1 G2 G5 every task gets its own end": ("G5", "G1", "G2"),
@@ -152,6 +156,8 @@ class RealKills:
 
 
 def main() -> int:
+    usage = argparse.ArgumentParser(description="Reliability tests in their long form.", epilog=EPILOG)
+    usage.parse_args()  # nothing but --help
     minutes = float(os.environ.get("MINUTES", "5"))
     began = time.monotonic()
     together = began + minutes * 60 * 0.6

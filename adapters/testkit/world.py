@@ -7,6 +7,7 @@ replays one seed and prints what happened; ``FIRST-LAST`` tries many and prints 
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import threading
@@ -390,7 +391,9 @@ def try_seeds(first: int, last: int) -> list[str]:
 
 
 def main() -> int:
-    first, _, last = sys.argv[1].partition("-")
+    usage = argparse.ArgumentParser(description="Tell the story of one seed, or try many.")
+    usage.add_argument("seeds", metavar="SEED or FIRST-LAST")
+    first, _, last = usage.parse_args().seeds.partition("-")
     if last:
         logging.disable(logging.CRITICAL)
         broken = try_seeds(int(first), int(last))

@@ -126,7 +126,7 @@ class WebSocketConnection:
     def _lost(self, error: Exception) -> ConnectionLost:
         self._why = self._why or _describe(error)
         self.abort()
-        return ConnectionLost(f"the connection is lost: {self._why}")
+        return ConnectionLost(self._why)
 
 
 def _limit_frames(frames: Any, limit: int) -> None:

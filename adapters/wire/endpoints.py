@@ -138,3 +138,12 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def location(value: str) -> str:
+    """Where a Location header leads: its bytes are UTF-8 as a rule, read as Latin-1 by the HTTP library."""
+    data = value.encode("latin-1", "replace")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:  # of an old server, who knows these bytes again
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in data)

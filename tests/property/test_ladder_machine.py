@@ -3,8 +3,6 @@ G26, G29)."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from hypothesis.stateful import (
 from adapters.process import child as child_module
 from adapters.process.child import LONG_ROUND, ROUND, SWEEP_GRACE, UNKILLABLE, Child
 from adapters.process.ports import Command
+from adapters.process.timers import Timer, Timers
 from adapters.process.tree import Proc
 from application.execution import stamp
 from domain.result import EndReason, Result
@@ -71,8 +70,7 @@ class Kernel:
         self.leader = Process(LEADER, manner)
         self.all = [self.leader]
         self.closed: list[int] = []
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
+        self.timers = Timers(lambda: self.time)
         self.os = SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if name.isupper()})
         self.os.CLD_EXITED = os.CLD_EXITED
         self.os.killpg, self.os.waitid, self.os.read, self.os.close = (
@@ -87,8 +85,8 @@ class Kernel:
         self.clock = SimpleNamespace(monotonic=lambda: self.time)
 
     # Loop
-    def at(self, delay: float, function: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (self.time + delay, next(self._numbers), function))
+    def at(self, delay: float, function: Callable[[], None]) -> Timer:
+        return self.timers.at(delay, function)
 
     def forget(self, descriptor: int) -> None: ...
     def strays(self, child: Child) -> list[Proc]:
@@ -97,23 +95,23 @@ class Kernel:
     def memory_killed(self) -> bool:
         return False
 
-    def flooded(self) -> None: ...
     def finished(self, child: Child) -> None:
         self.ends += 1
 
     def run(self, seconds: float) -> None:
         end = self.time + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self.time, _, function = heapq.heappop(self._timers)
-            function()
-        self.time = end
+        while len(self.timers) and (pause := self.timers.pause()) <= end - self.time:
+            self.time += max(pause, 1e-9)
+            for function in self.timers.due():
+                function()
+        self.time = max(self.time, end)
 
     # processes
     def living(self) -> list[Process]:
         return [it for it in self.all if it.alive]
 
     def proc(self, pid: int) -> Proc:
-        return Proc(pid, "S", 1, LEADER, 1)
+        return Proc(pid, "S", 1, LEADER, 1, LEADER)
 
     def members(self) -> list[Proc]:
         return [self.proc(it.pid) for it in self.living() if it is not self.leader]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import os
 import signal
 import threading
 import time
 import uuid
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pytest_mock import MockerFixture
 
+from adapters.process.child import PIPE
+from adapters.process.pace import TRICKLE
 from adapters.process.ports import Command, Exit
+from adapters.process.spawn import spawn
 from adapters.process.supervisor import Supervisor
 from adapters.testkit import trees
 from adapters.testkit.livelog import Log
@@ -251,6 +257,134 @@ def test_one_task_s_hidden_daemon_is_not_taken_for_another_s(processes: Supervis
     token.cancel(KILL)
     keeper.join(5)
     assert trees.alive(mark) == []
+
+
+@pytest.mark.parametrize("seconds", [2_147_484, 2_592_000, 1e10, 1e300], ids=["32 bits", "30 days", "1e10", "1e300"])
+def test_a_limit_may_be_as_long_as_it_likes(processes: Supervisor, seconds: float) -> None:
+    log, token = Log(), CancelToken()
+    thread = threading.Thread(target=processes.run, args=(shell("echo up; sleep 300", log=log, timeout=seconds), token))
+    thread.start()
+    log.wait_for(b"up")
+    assert run(processes, "exit 7", timeout=seconds).exit_code == 7
+    assert run(processes, "sleep 300", timeout=0.1, grace=seconds).reason is EndReason.TIMEOUT
+    token.cancel(STOP)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def mortal() -> Iterator[tuple[Supervisor, Callable[[], None]]]:
+    """A supervisor, and what makes its thread die at its next turn."""
+    made = Supervisor()
+
+    def die() -> None:
+        made._timers.pause = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        made._post(lambda: None)
+
+    yield made, die
+    made.close()
+
+
+def test_when_the_supervision_dies_all_it_ran_ends_and_somebody_hears_of_it(
+    mortal: tuple[Supervisor, Callable[[], None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    processes, die = mortal
+    mark, log, heard, results = str(uuid.uuid4().int)[:12], Log(), list[BaseException](), list[Exit]()
+    processes.when_dead(heard.append)
+    command = shell(trees.program("daemon", mark), log=log)
+    thread = threading.Thread(target=lambda: results.append(processes.run(command, CancelToken())))
+    thread.start()
+    log.wait_for(b"READY")
+    die()
+    thread.join(10)
+    assert (results[0].reason, trees.alive(mark)) == (EndReason.INTERNAL, [])
+    assert "ZeroDivisionError" in results[0].error
+    late = run(processes, "echo up")
+    assert (late.reason, late.stdout) == (EndReason.INTERNAL, b"")
+    processes.close()
+    assert [type(error) for error in heard] == [ZeroDivisionError]
+    assert "supervision of processes died" in caplog.text
+
+
+def test_a_start_that_meets_the_death_of_the_supervision_ends_too(
+    mortal: tuple[Supervisor, Callable[[], None]], mocker: MockerFixture
+) -> None:
+    processes, die = mortal
+    run(processes, "true")
+
+    def spawn_late(command: Command, owner: str) -> object:
+        spawned = spawn(command, owner)
+        die()
+        assert processes._thread is not None
+        processes._thread.join(10)
+        return spawned
+
+    mocker.patch("adapters.process.supervisor.spawn", spawn_late)
+    mark = str(uuid.uuid4().int)[:12]
+    ended = run(processes, f"sleep 1000.{mark}")
+    assert (ended.reason, trees.alive(mark)) == (EndReason.INTERNAL, [])
+
+
+def test_an_ended_process_leaves_nothing_in_memory(processes: Supervisor) -> None:
+    """Its time-out is a day away; all that it printed was held until then. No collector is needed for it either."""
+    gone: list[weakref.ref[Log]] = []
+    gc.disable()
+    try:
+        for number in range(200):
+            log = Log()
+            gone.append(weakref.ref(log))
+            run(processes, "printf 'no line end'; echo x >&2" if number % 2 else ":", log=log, timeout=86_400.0)
+            del log
+        _heard_of_all(processes)
+        assert [it for it in gone if it() is not None] == []
+    finally:
+        gc.enable()
+    assert len(processes._timers) < 150
+    assert not processes._resting
+    assert not processes._strangers
+
+
+def _heard_of_all(processes: Supervisor) -> None:
+    """Wait until the supervisor's thread has done what was posted so far."""
+    turned = threading.Event()
+    processes._post(turned.set)
+    assert turned.wait(10)
+
+
+def test_a_stop_that_was_obeyed_leaves_nothing_of_its_grace(processes: Supervisor) -> None:
+    run(processes, "sleep 300", timeout=0.01, grace=86_400.0)
+    _heard_of_all(processes)
+    assert [entry for entry in processes._timers._heap if entry[2].pending] == []
+
+
+def test_orphans_that_are_gone_are_not_remembered(processes: Supervisor) -> None:
+    for _ in range(3):
+        run(processes, "( env -i setsid sleep 0.05 >/dev/null 2>&1 & ); sleep 0.1")
+        run(processes, "true")
+    run(processes, "( env -i setsid sleep 1000 >/dev/null 2>&1 & ); sleep 0.1")
+    assert len(processes._strangers) <= 1
+
+
+def test_a_task_that_prints_much_gets_a_larger_pipe_and_no_rest(processes: Supervisor, mocker: MockerFixture) -> None:
+    rests = mocker.spy(processes._pace, "rest")
+    assert run(processes, "head -c 20000000 /dev/zero").stdout_cut > 17_000_000
+    assert max(call.args[2] for call in rests.call_args_list) == PIPE
+    assert max(rests.spy_return_list) <= TRICKLE  # that is for what comes alone: the first piece, the last one
+
+
+def test_an_orphan_that_hid_itself_and_left_its_group_ends_with_its_own_task(processes: Supervisor) -> None:
+    """Its session tells whose it is, also while others run that it could belong to."""
+    mark, log, token = str(uuid.uuid4().int)[:12], Log(), CancelToken()
+    other = threading.Thread(target=lambda: processes.run(shell("echo up; sleep 300", log=log), token))
+    other.start()
+    log.wait_for(b"up")
+    job = f"set -m; sleep 1000.{mark} >/dev/null 2>&1 & ps -o pgid= $!"
+    ended = run(processes, f"echo $$; env -i PATH=$PATH bash -c '{job}'")
+    leader, group = ended.stdout.split()
+    assert leader != group
+    assert trees.alive(mark) == []
+    token.cancel(KILL)
+    other.join(5)
 
 
 def test_close_ends_what_still_runs(processes: Supervisor) -> None:

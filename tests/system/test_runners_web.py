@@ -238,6 +238,30 @@ def test_redirects_are_followed_counted_and_switched_off() -> None:  # H6
         assert execute(HttpRunner(), url=f"{base}/go", follow_redirects=False, expected_status=[302]).exit_code == 302
 
 
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/grün?q=任务".encode(), "/gr%C3%BCn?q=%E4%BB%BB%E5%8A%A1"),
+        (b"/gr%C3%BCn", "/gr%C3%BCn"),
+        (b"/gr\xfcn", "/gr%FCn"),
+        (b"/plain", "/plain"),
+    ],
+)
+def test_a_redirect_leads_where_its_bytes_say(location: bytes, asked: str) -> None:
+    seen: list[str] = []
+
+    def respond(request: Any, _: bytes) -> None:
+        seen.append(request.path)
+        if request.path == "/go":
+            answer(request, 302, Location=location.decode("latin-1"))
+        else:
+            answer(request, 200, b"there")
+
+    with http_peer(respond) as peer:
+        assert execute(HttpRunner(), url=f"http://127.0.0.1:{peer.port}/go").status is Status.SUCCESS
+    assert seen == ["/go", asked]
+
+
 def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:  # G69
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")

@@ -282,6 +282,21 @@ def test_a_redirect_within_the_server_is_followed_with_the_key(status: int) -> N
     assert KEY in heads[1]
 
 
+def test_a_redirect_leads_where_its_bytes_say() -> None:
+    heads = []
+
+    def script(peer: PeerConnection) -> None:
+        while True:
+            heads.append(peer.read_head())
+            if len(heads) == 1:
+                peer.sock.sendall("HTTP/1.1 301 x\r\nContent-Length: 0\r\nLocation: /api/v1/grün/\r\n\r\n".encode())
+            else:
+                peer.answer(200, GOOD)
+
+    assert call(script) == {"a": 1}
+    assert heads[1].startswith("GET /api/v1/gr%C3%BCn/ ")
+
+
 @pytest.mark.parametrize("location", ["http://localhost:{port}/x", "https://127.0.0.1:{port}/x", "http://[", ""])
 def test_a_redirect_elsewhere_is_not_followed(location: str) -> None:
     """G69: the key would go along."""

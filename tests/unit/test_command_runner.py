@@ -106,6 +106,56 @@ def test_a_directory_that_cannot_be_had_ends_the_task_and_not_the_worker(
         assert str(file) in result.error
 
 
+def where(asked: str, **environment: str) -> tuple[Status, str]:
+    runner = CommandRunner()
+    runner.parse_args("pwd", "")
+    result = runner.execute(ExecutionContext(working_dir=Path(asked), environment=environment))
+    return result.status, result.output.strip() or result.error
+
+
+def test_a_working_directory_is_meant_as_a_shell_means_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "worker"))
+    monkeypatch.setenv("PLACE", str(tmp_path / "place"))
+    for asked, found in {
+        "~": "worker", "~/x y": "worker/x y", "$HOME/x": "worker/x", "${PLACE}/x": "place/x", "$PLACE": "place",
+        "r/$NAME/z": "r/m/z", "r/~": "r/~", "r/a$": "r/a$", "r/$$": "r/$$", "r/${": "r/${", "r/$1x": "r/$1x",
+    }.items():  # fmt: skip
+        assert where(asked, NAME="m") == (Status.SUCCESS, str(tmp_path / found)), asked
+    assert where("~/x", HOME=str(tmp_path / "own")) == (Status.SUCCESS, str(tmp_path / "own/x"))
+    assert where("$HOME/x", HOME=str(tmp_path / "own")) == (Status.SUCCESS, str(tmp_path / "own/x"))
+    assert where("~root") == (Status.SUCCESS, "/root") or os.getuid() != 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "place", "r", "worker"]
+
+
+def test_a_directory_that_is_called_like_a_variable_and_is_there_is_used(tmp_path: Path) -> None:
+    named = tmp_path / "$RECYCLE.BIN"
+    named.mkdir()
+    assert where(str(named)) == (Status.SUCCESS, str(named))
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("$NO_SUCH/x", "NO_SUCH"),
+        ("${NO_SUCH}", "NO_SUCH"),
+        ("$API_KEY/x", "API_KEY"),
+        ("~nobody-here/x", "nobody-here"),
+    ],
+)
+def test_a_working_directory_that_means_nothing_fails_and_makes_nothing(
+    asked: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", "hunter2")
+    status, error = where(asked)
+    assert status is Status.FAILED
+    assert named in error
+    assert "write the path" in error
+    assert "hunter2" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_task_s_environment_wins_and_the_token_is_not_in_it(processes: Supervisor) -> None:  # C11
     options = ProcessOptions(secrets=lambda: ("hunter2-token",), environment={
         "PATH": "/usr/bin:/bin", "API_KEY": "k", "OTHER": "has hunter2-token inside", "A": "1"})  # fmt: skip

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adapters.testkit import torture_suite
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +28,13 @@ def test_without_a_text():
 def test_two():
     pass
 """
+
+
+@pytest.mark.parametrize("module", ["torture", "mutants", "world", "demo", "apiserver"])
+def test_who_asks_for_help_starts_nothing(module: str) -> None:
+    command = [sys.executable, "-m", f"adapters.testkit.{module}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout[:6]) == (0, "usage:")
 
 
 def test_each_guarantee_is_a_row_with_its_tries_and_violations(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from adapters.runners.database.session import CONNECT, WAIT, Connecting, cut
+from adapters.runners.base import LONGEST_WAIT
+from adapters.runners.database.session import CONNECT, Connecting, cut
 from adapters.runners.database.settings import DatabaseArgs, Login
 from adapters.runners.database.values import plain
 from adapters.runners.output import ROOM, first, shortened, size
@@ -129,7 +130,7 @@ class RedisRun:
             protocol=2,
             **options,
         )
-        self._limit = min(timeout, WAIT) if timeout else None
+        self._limit = min(timeout, LONGEST_WAIT) if timeout else None
         self._over = False
         self._connecting = Connecting(self._open, lambda _: self._connection.disconnect())
 

@@ -13,7 +13,6 @@ from domain.errors import WorkerError
 
 T = TypeVar("T")
 CONNECT = 10.0  # seconds
-WAIT = 2_000_000.0  # seconds of one wait, which a socket can still hold
 CANCEL = 2.0  # seconds that a server gets to end a statement before its connection is cut
 
 

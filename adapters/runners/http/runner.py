@@ -13,18 +13,18 @@ import urllib3
 from urllib3.connectionpool import HTTPSConnectionPool
 
 from adapters.runners.arguments import decode, need
-from adapters.runners.base import BaseRunner
+from adapters.runners.base import LONGEST_WAIT, BaseRunner
 from adapters.runners.dialling import Connections
 from adapters.runners.http.answer import Answer, charset, output_of
 from adapters.runners.http.request import HttpArgs, Request, ascii_host, check_url, make_request, redirected, safe_url
 from adapters.runners.http.unpack import PIECE, Unreadable, unpack
+from adapters.wire.endpoints import location
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, ExecutionContext
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 REDIRECTS = (301, 302, 303, 307, 308)
-LONGEST = 2_000_000.0  # seconds of one wait, which a socket can still hold
 
 
 class HttpRunner(BaseRunner):
@@ -88,7 +88,7 @@ class HttpRunner(BaseRunner):
     def _follow(self, request: Request, until: float, log: Any) -> Answer:
         for _ in range(self._args.max_redirects + 1):
             answer = self._send(request, until)
-            target = answer.headers.get("location", "")
+            target = location(answer.headers.get("location", ""))
             if answer.status not in REDIRECTS or not target or not self._args.follow_redirects:
                 return answer
             request = redirected(request, answer.status, target)
@@ -98,7 +98,7 @@ class HttpRunner(BaseRunner):
     def _send(self, request: Request, until: float) -> Answer:
         parts = urlsplit(request.url)
         host, path = parts.hostname or "", urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        timeout = urllib3.Timeout(total=min(max(0.05, until - time.monotonic()), LONGEST))
+        timeout = urllib3.Timeout(total=min(LONGEST_WAIT, max(0.05, until - time.monotonic())))
         tls = self._tls() if parts.scheme == "https" else None
         pool = self._connections.pool(tls is not None, ascii_host(host), parts.port, timeout, tls)
         if isinstance(pool, HTTPSConnectionPool):
