@@ -10,8 +10,6 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,59 +21,14 @@ from adapters.runners.file.naming import free, human, stamped
 from adapters.runners.file.runner import FileRunner
 from adapters.runners.file.task import age_of, size_of
 from adapters.runners.file.walk import Policy
-from adapters.testkit.ssh_peer import SSHD, SshPeer
+from adapters.testkit.file_machine import Machine
+from adapters.testkit.ssh_peer import SshPeer
 from application.ports import Limits
 from application.reporting import output_for
 from domain.errors import InvalidTask
 from domain.result import Result
-from domain.runner import Credential, ExecutionContext
+from domain.runner import ExecutionContext
 from domain.status import Status
-
-
-@dataclass
-class Machine:
-    """Where the tasks of a test work: here below a root, or on the machine that ``ssh`` serves."""
-
-    root: Path
-    ssh: SshPeer | None = None
-
-    def credential(self, credential_id: str) -> Credential:
-        assert self.ssh is not None
-        return Credential(credential_id, "ssh_private_key", "key", {"private_key": self.ssh.plain_key.strip()})
-
-    def execute(self, **args: Any) -> Result:
-        runner = FileRunner([str(self.root)])
-        if self.ssh is not None:
-            args |= {"host": "127.0.0.1", "port": self.ssh.port, "known_hosts": self.ssh.known_hosts}
-            args |= {"credential": "c", "username": self.ssh.user}
-        runner.parse_args("", json.dumps(args))
-        return runner.execute(ExecutionContext(credentials=self))
-
-    def done(self, **args: Any) -> dict[str, Any]:
-        result = self.execute(**args)
-        assert result.status is Status.SUCCESS, result.error
-        document = json.loads(result.output)
-        assert isinstance(document, dict)
-        assert document.get("host") == (self.ssh and "127.0.0.1")
-        return document
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshPeer | None]:
-    if not Path(SSHD).exists():
-        yield None
-        return
-    with SshPeer(tmp_path_factory.mktemp("ssh") / "peer") as peer:
-        yield peer
-
-
-@pytest.fixture(params=["here", "over SFTP"])
-def machine(request: pytest.FixtureRequest, tmp_path: Path, sshd: SshPeer | None) -> Machine:
-    if request.param == "here":
-        return Machine(tmp_path)
-    if sshd is None:
-        pytest.skip("sshd is missing: install openssh-server to test remote files")
-    return Machine(tmp_path, sshd)
 
 
 def execute(root: Path, **args: Any) -> Result:
@@ -173,13 +126,13 @@ def test_a_dry_run_lists_exactly_what_a_run_deletes(
 @given(NAMES, PATTERNS, st.booleans())
 @settings(max_examples=5, deadline=None, suppress_health_check=FIXTURES)
 def test_a_dry_run_over_sftp_lists_exactly_what_a_run_deletes(
-    tmp_path_factory: pytest.TempPathFactory, sshd: SshPeer | None, names: list[tuple[str, str, bool]], pattern: str,
+    tmp_path_factory: pytest.TempPathFactory, ssh_peer: SshPeer | None, names: list[tuple[str, str, bool]], pattern: str,
     recursive: bool,
 ) -> None:  # F1, F2, G71  # fmt: skip
-    if sshd is None:
+    if ssh_peer is None:
         pytest.skip("sshd is missing: install openssh-server to test remote files")
     root = tmp_path_factory.mktemp("g71")
-    dry_run_and_run(Machine(root, sshd), names, pattern, recursive)
+    dry_run_and_run(Machine(root, ssh_peer), names, pattern, recursive)
 
 
 def dry_run_and_run(machine: Machine, names: list[tuple[str, str, bool]], pattern: str, recursive: bool) -> None:
@@ -398,22 +351,6 @@ def test_two_backups_in_a_minute_are_two(machine: Machine, tmp_path: Path) -> No
         for _ in range(3)
     }
     assert len(made) == 3
-
-
-def test_an_incremental_backup_takes_what_is_new_and_old_ones_expire(machine: Machine, tmp_path: Path) -> None:  # F6
-    base = tree(tmp_path)
-    common = {"action": "backup", "source": str(base), "target": str(tmp_path / "b" / "app"), "compress": True}
-    first = Path(machine.done(**common)["backup_file"])
-    for path in base.rglob("*.*"):
-        os.utime(path, (1, 1), follow_symlinks=False)
-    (base / "new.txt").write_text("new")
-    assert machine.done(**common, incremental=True)["copied_count"] == 1
-    single = {"action": "backup", "source": str(base / "a.log"), "target": str(tmp_path / "s" / "a"), "keep_days": 7}
-    kept = [Path(machine.done(**single, incremental=True)["backup_file"]) for _ in range(2)]
-    assert [path.read_text() for path in kept] == ["a" * 1536] * 2
-    old = first.rename(first.with_name("app_202001010000.tar.gz"))
-    machine.done(**common, keep_days=7)
-    assert not old.exists()
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters.runners.file.archive import Packer
-from adapters.runners.file.naming import free, human, local_time, series, stamped
+from adapters.runners.file.archive import Choice, Packer
+from adapters.runners.file.manifest import Everything, kept
+from adapters.runners.file.naming import free, front, human, local_time, series, stamped
 from adapters.runners.file.pattern import compiled
 from adapters.runners.file.ports import Files, FileTrouble, Found, PeerLost
 from adapters.runners.file.task import FORMATS, FileArgs, age_of, size_of
@@ -84,21 +86,30 @@ class Actions:
         files.make_directories(target.parent)
         target = free(target, files.exists)
         earlier = series(target, files.names(target.parent)) if args.incremental or args.keep_days else {}
-        since = max(earlier.values(), default=0.0) if args.incremental and tree else 0.0
-        fresh: Callable[[Found], bool] = lambda found: found.info.st_mtime > since  # noqa: E731
-        packer = Packer(files, self._ended, self._say)
-        if args.compress:
-            tally = packer.archive(source, target, kind, args.level, fresh)
-        else:
-            tally = packer.copy(source, target, fresh)
-        for name, began in earlier.items():
-            if args.keep_days and began < time.time() - args.keep_days * 86_400:
-                self._say(f"expired: {target.with_name(name)}")
-                files.remove(target.with_name(name))
+        oldest = time.time() - args.keep_days * 86_400 if args.keep_days else float("-inf")
+        expired = [name for name, began in earlier.items() if began < oldest]
+        with self._choice(source, target, earlier.keys() - expired, args.incremental and tree) as (choice, apart):
+            packer = Packer(files, self._ended, self._say, choice, apart)
+            tally = packer.archive(source, target, kind, args.level) if args.compress else packer.copy(source, target)
+        for name in expired:
+            self._say(f"expired: {target.with_name(name)}")
+            files.remove(target.with_name(name))
         return {
             "action": "backup", "source": args.source, "target": args.target, "copied_count": tally.files,
             "copied_size": human(tally.size), "compressed": args.compress, "backup_file": str(target),
         }  # fmt: skip
+
+    @contextlib.contextmanager
+    def _choice(
+        self, source: Path, target: Path, standing: Collection[str], incremental: bool
+    ) -> Iterator[tuple[Choice, list[Path]]]:
+        """What goes into a backup, and which paths are no part of its source."""
+        if not incremental:
+            yield Everything(), [target]
+            return
+        path = target.with_name(f".{front(target)}manifest.gz")
+        with kept(self._files, path, source, target.name, standing, self._say) as manifest:
+            yield manifest, [target, path]
 
     def _compress(self) -> dict[str, Any]:
         args, files = self._args, self._files
@@ -109,17 +120,17 @@ class Actions:
         if not kind:
             text, kind = f"{text}.tar.gz", "tar.gz"
         target = files.check(text, "target")
-        tally = Packer(files, self._ended, self._say).archive(source, target, kind, args.level, lambda _: True)
+        tally = Packer(files, self._ended, self._say, Everything(), [target]).archive(source, target, kind, args.level)
         packed = files.look(target).st_size
         if args.remove_source and not tally.left_out and not self._ended():
             if target.is_relative_to(source):
                 self._say("the source is kept: the archive lies in it")
             else:
                 files.remove(source)
-        ratio = 100.0 * packed / tally.size if tally.size else 0.0
+        saved = round(100.0 * (1 - packed / tally.size), 1) + 0.0 if tally.size else 0.0
         return {
             "action": "compress", "source": args.source, "target": str(target), "original_size": human(tally.size),
-            "compressed_size": human(packed), "compression_ratio": f"{ratio:.1f}%", "file_count": tally.files,
+            "compressed_size": human(packed), "compression_ratio": f"{saved:.1f}%", "file_count": tally.files,
         }  # fmt: skip
 
     def _no_link(self, source: Path) -> os.stat_result:

@@ -9,17 +9,24 @@ import stat
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
-from adapters.runners.file.ports import Files, FileTrouble, Found, Growth, Sink, Source
+from adapters.runners.file.ports import Files, FileTrouble, Found, Growth, Sink, Source, kept_mode
 
 CHUNK = 1 << 20
 ZIP_TIMES = 315_619_200.0, 4_354_732_800.0  # what a zip can say: the 2nd of January 1980 to the end of 2107
-Wanted = Callable[[Found], bool]
 Add = Callable[[str, Found, os.stat_result, Source | None], None]
+
+
+class Choice(Protocol):
+    """Which regular files of a tree are packed, by their names in it; it is told of each one that was."""
+
+    def wanted(self, name: str, found: Found) -> bool: ...
+
+    def packed(self, name: str, info: os.stat_result) -> None: ...
 
 
 @dataclass(slots=True)
@@ -44,27 +51,35 @@ class Content:
 
 
 class Packer:
-    """Copies and packs trees of one file system within one run."""
+    """Copies and packs what ``choice`` says, within one run. What lies below ``apart`` is no part of any tree."""
 
-    def __init__(self, files: Files, ended: Callable[[], bool], note: Callable[[str], None]) -> None:
-        self._files, self._ended, self._note = files, ended, note
+    def __init__(
+        self,
+        files: Files,
+        ended: Callable[[], bool],
+        note: Callable[[str], None],
+        choice: Choice,
+        apart: Iterable[Path],
+    ) -> None:
+        self._files, self._ended, self._note, self._choice = files, ended, note, choice
+        self._apart = [place for path in apart for place in (path, files.beside(path))]
         self._tally = Tally()
 
-    def archive(self, source: Path, target: Path, kind: str, level: int, wanted: Wanted) -> Tally:
+    def archive(self, source: Path, target: Path, kind: str, level: int) -> Tally:
         """Write ``kind`` (tar.gz, tar, zip) at ``target``. Raises FileTrouble; then ``target`` is as it was before."""
         with self._files.replacing(target) as file:
             with _writer(self._files, kind, file, level) as add:
-                for name, found in self._members(source, target):
+                for name, found in self._members(source):
                     if not found.is_file:
                         add(name, found, found.info, None)
-                    elif wanted(found):
-                        with self._content(found) as (content, info):
+                    elif self._choice.wanted(name, found):
+                        with self._content(name, found) as (content, info):
                             add(name, found, info, content)
             if self._ended():
                 raise FileTrouble("ended before the archive was complete")
         return self._tally
 
-    def copy(self, source: Path, target: Path, wanted: Wanted) -> Tally:
+    def copy(self, source: Path, target: Path) -> Tally:
         """Copy a file or a tree, links as links, modes and times kept; ``target`` must be free.
 
         Raises FileTrouble at the first error; then nothing is left at ``target`` or beside it.
@@ -74,16 +89,16 @@ class Packer:
         with self._files.growing(target) as growth:
             if stat.S_ISDIR(top.st_mode):
                 growth.directory("")
-                for name, found in self._members(source, target):
+                for name, found in self._members(source):
                     if found.is_dir:
                         growth.directory(name)
                         directories.append((name, found.info))
-                    elif found.is_link or wanted(found):
+                    elif found.is_link or self._choice.wanted(name, found):
                         self._copy(growth, name, found)
                 for name, info in reversed(directories):
                     growth.settle(name, info)
             else:
-                for _, found in self._members(source, target):
+                for _, found in self._members(source):
                     self._copy(growth, "", found)
             if self._ended():
                 raise FileTrouble("ended before the copy was complete")
@@ -93,21 +108,18 @@ class Packer:
         if found.is_link:
             growth.link(name, self._files.read_link(found))
             return
-        with self._content(found) as (content, info):
-            with growth.file(name) as out:
-                shutil.copyfileobj(content, cast(IO[bytes], out), CHUNK)
-            growth.settle(name, info)
+        with self._content(name, found) as (content, info), growth.file(name, info) as out:
+            shutil.copyfileobj(content, cast(IO[bytes], out), CHUNK)
 
-    def _members(self, source: Path, target: Path) -> Iterator[tuple[str, Found]]:
+    def _members(self, source: Path) -> Iterator[tuple[str, Found]]:
         """(name in the archive, entry) for a single file or a whole tree, without the archive itself (F9)."""
         if not stat.S_ISDIR(self._files.look(source).st_mode):
             with self._files.entry(source) as found:
                 if self._packable(found):
                     yield source.name, found
             return
-        own = (target, self._files.beside(target))
         for found in self._files.walk(source, True):
-            if not any(found.path.is_relative_to(one) for one in own) and self._packable(found):
+            if not any(found.path.is_relative_to(one) for one in self._apart) and self._packable(found):
                 yield str(found.path.relative_to(source)), found
 
     def _packable(self, found: Found) -> bool:
@@ -118,11 +130,12 @@ class Packer:
         return False
 
     @contextlib.contextmanager
-    def _content(self, found: Found) -> Iterator[tuple[Content, os.stat_result]]:
+    def _content(self, name: str, found: Found) -> Iterator[tuple[Content, os.stat_result]]:
         with self._files.read(found) as (content, info):
             yield Content(content, self._ended), info
         self._tally.files += 1
         self._tally.size += info.st_size
+        self._choice.packed(name, info)
 
 
 @contextlib.contextmanager
@@ -136,7 +149,7 @@ def _writer(files: Files, kind: str, file: Sink, level: int) -> Iterator[Add]:
                 plain = os.fsencode(name).decode("utf-8", "replace")
                 when = min(max(about.st_mtime, ZIP_TIMES[0]), ZIP_TIMES[1])
                 info = zipfile.ZipInfo(plain + ("/" if found.is_dir else ""), time.localtime(when)[:6])
-                info.external_attr = (about.st_mode & 0xFFFF) << 16
+                info.external_attr = (stat.S_IFMT(about.st_mode) | kept_mode(about)) << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
                 if found.is_link:
                     archive.writestr(info, os.fsencode(files.read_link(found)))
@@ -153,7 +166,7 @@ def _writer(files: Files, kind: str, file: Sink, level: int) -> Iterator[Add]:
 
         def add_tar(name: str, found: Found, about: os.stat_result, content: Source | None) -> None:
             info = tarfile.TarInfo(name)
-            info.mode, info.mtime = stat.S_IMODE(about.st_mode), about.st_mtime
+            info.mode, info.mtime = kept_mode(about), about.st_mtime
             info.uid, info.gid = about.st_uid, about.st_gid
             if found.is_link:
                 info.type, info.linkname = tarfile.SYMTYPE, files.read_link(found)

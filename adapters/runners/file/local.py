@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from adapters.runners.file.growth import CREATE, NEW, LocalGrowth, private
 from adapters.runners.file.ports import FileTrouble, Found
 from adapters.runners.file.walk import DIRECTORY, Policy, look, opened, walk
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalFiles:
@@ -22,6 +23,7 @@ class LocalFiles:
 
     def __init__(self, policy: Policy, ended: Callable[[], bool], note: Callable[[str], None]) -> None:
         self._policy, self._ended, self._note = policy, ended, note
+        self._token = secrets.token_hex(4)  # several workers and tasks may work there
 
     def check(self, text: str, key: str) -> Path:
         return self._policy.check(text, key)
@@ -39,7 +41,12 @@ class LocalFiles:
             yield Found(path, path.name, parent, info)
 
     def exists(self, path: Path) -> bool:
-        return os.path.lexists(path)
+        with opened(path.parent) as parent:
+            try:
+                os.stat(path.name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        return True
 
     def names(self, directory: Path) -> list[str]:
         with opened(directory) as descriptor:
@@ -55,7 +62,10 @@ class LocalFiles:
         except OSError as error:
             raise FileTrouble(f"{found.path}: {error.strerror}") from None
         with open(descriptor, "rb") as content:
-            yield content, os.fstat(descriptor)
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise FileTrouble(f"{found.path}: something else meanwhile")
+            yield content, info
 
     def read_link(self, found: Found) -> str:
         return os.readlink(found.name, dir_fd=found.parent)
@@ -90,67 +100,29 @@ class LocalFiles:
                 stack.callback(os.close, parent)
 
     def beside(self, target: Path) -> Path:
-        return target.with_name(f".{target.name}.{os.getpid()}.part")
+        return target.with_name(f".{target.name}.{self._token}.part")
 
     @contextlib.contextmanager
     def replacing(self, target: Path) -> Iterator[IO[bytes]]:
-        fresh = self.beside(target)
-        with opened(target.parent) as parent:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh.name, dir_fd=parent)
-            descriptor = os.open(fresh.name, CREATE, 0o640, dir_fd=parent)
-            try:
-                with open(descriptor, "wb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(fresh.name, target.name, src_dir_fd=parent, dst_dir_fd=parent)
-                os.fsync(parent)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(fresh.name, dir_fd=parent)
-                raise
+        with self._room(target) as (parent, room):
+            with open(os.open(NEW, CREATE, 0o640, dir_fd=room), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(NEW, target.name, src_dir_fd=room, dst_dir_fd=parent)
+            os.fsync(parent)
 
     @contextlib.contextmanager
     def growing(self, target: Path) -> Iterator[LocalGrowth]:
-        fresh = self.beside(target).name
-        with opened(target.parent) as parent:
-            _clear(fresh, parent)
-            try:
-                # By the open directory, not by its name; below it nobody else may enter before the end.
-                yield LocalGrowth(Path(f"/proc/self/fd/{parent}") / fresh, target)
-                os.rename(fresh, target.name, src_dir_fd=parent, dst_dir_fd=parent)
-            except OSError as error:
-                _clear(fresh, parent)
-                raise FileTrouble(f"{target}: {error.strerror}") from None
-            except BaseException:
-                _clear(fresh, parent)
-                raise
-
-
-def _clear(name: str, parent: int) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=parent, ignore_errors=True)
-        else:
-            os.unlink(name, dir_fd=parent)
-
-
-class LocalGrowth:
-    def __init__(self, base: Path, target: Path) -> None:
-        self._base, self._target = base, target
-
-    def directory(self, name: str) -> None:
-        (self._base / name).mkdir(mode=0o700)
-
-    def link(self, name: str, text: str) -> None:
-        os.symlink(text, self._base / name)
+        with self._room(target) as (parent, room), contextlib.closing(LocalGrowth(room)) as growth:
+            yield growth
+            growth.finish(parent, target.name)
 
     @contextlib.contextmanager
-    def file(self, name: str) -> Iterator[IO[bytes]]:
-        with open(os.open(self._base / name, CREATE, 0o600), "wb") as out:
-            yield out
-
-    def settle(self, name: str, info: os.stat_result) -> None:
-        os.chmod(self._base / name, stat.S_IMODE(info.st_mode))
-        os.utime(self._base / name, ns=(info.st_atime_ns, info.st_mtime_ns))
+    def _room(self, target: Path) -> Iterator[tuple[int, int]]:
+        """The open directory of a target, and an open one in it for what is to become the target."""
+        try:
+            with opened(target.parent) as parent, private(parent, self.beside(target).name) as room:
+                yield parent, room
+        except OSError as error:
+            raise FileTrouble(f"{target}: {error.strerror or error}") from None

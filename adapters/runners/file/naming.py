@@ -22,7 +22,10 @@ def human(size: float) -> str:
 
 
 def local_time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return f"@{int(seconds)}"  # a file can be of a year that no calendar here knows
 
 
 def stamped(target: str, kind: str) -> str:
@@ -48,13 +51,25 @@ def free(target: Path, taken: Callable[[Path], bool] = os.path.lexists) -> Path:
     return chosen
 
 
+def front(target: Path) -> str:
+    """What the names of all backups of a series begin with."""
+    return _split(target)[0]
+
+
+def _split(target: Path) -> tuple[str, str]:
+    """What comes before and after the stamp in the name of a backup."""
+    match = re.fullmatch(r"(.*_)\d{12}(?:-\d+)?(\..*)?", target.name, re.DOTALL)
+    assert match, target
+    return match[1], match[2] or ""
+
+
 def series(target: Path, names: Iterable[str]) -> dict[str, float]:
     """The earlier backups of the same name, and when (seconds since 1970) each was begun.
 
     Told from the name: the time of a backup's file may be that of its source, and starts where its writing ended.
     """
-    front = re.sub(r"_\d{12}(-\d+)?(\..*)?$", "_", target.name)
-    known = re.compile(re.escape(front) + r"(\d{12})(-\d+)?(\.tar\.gz|\.tar|\.zip)?")
+    before, after = map(re.escape, _split(target))
+    known = re.compile(rf"{before}(\d{{12}})(-\d+)?(\.tar\.gz|\.tar|\.zip|{after})?")
     found = {}
     for name in names:
         if name != target.name and (match := known.fullmatch(name)):

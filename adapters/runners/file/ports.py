@@ -43,6 +43,15 @@ class Found:
         return stat.S_ISLNK(self.info.st_mode)
 
 
+def kept_mode(info: os.stat_result) -> int:
+    """The permissions that a copy takes over from a file or directory.
+
+    Never setuid and setgid: the copy belongs to somebody else, as whom the program would then run. The sticky bit
+    protects what is in a directory and means nothing for a file.
+    """
+    return stat.S_IMODE(info.st_mode) & (0o1777 if stat.S_ISDIR(info.st_mode) else 0o777)
+
+
 class Source(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -59,10 +68,11 @@ class Growth(Protocol):
 
     def link(self, name: str, text: str) -> None: ...
 
-    def file(self, name: str) -> AbstractContextManager[Sink]: ...
+    def file(self, name: str, info: os.stat_result) -> AbstractContextManager[Sink]:
+        """It gets the permissions and times of ``info`` when the block ends well."""
 
     def settle(self, name: str, info: os.stat_result) -> None:
-        """Give a file or directory its mode and times; children come before their directory."""
+        """Give a directory its permissions and times; children come before their directory."""
 
 
 class Files(Protocol):
@@ -106,7 +116,7 @@ class Files(Protocol):
         """A directory and its parents, where they are missing."""
 
     def beside(self, target: Path) -> Path:
-        """Where something grows until it is complete and takes its name. The same for the whole run."""
+        """The directory where something grows until it is complete and takes its name. The same for the whole run."""
 
     def replacing(self, target: Path) -> AbstractContextManager[Sink]:
         """A file that takes the place of ``target`` when the block ends well, and vanishes otherwise."""

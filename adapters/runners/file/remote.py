@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapters.runners.file.ports import FileTrouble, Found, PeerLost
-from adapters.runners.file.sftp import Missing, Sftp
+from adapters.runners.file.remote_growth import NEW, RemoteGrowth
+from adapters.runners.file.sftp import Sftp
+from adapters.runners.file.sftp_words import Missing
 from adapters.runners.file.transfer import Download, Upload
 from adapters.runners.file.walk import Policy
 
@@ -61,8 +63,7 @@ class RemoteFiles:
         while waiting:
             directory, inner = waiting.pop(), []
             try:
-                if self._sftp.real(directory) != directory:
-                    raise FileTrouble(f"{directory}: something else meanwhile (links are not followed)")
+                self._sftp.at(directory)
                 if self._sftp.device(directory) != device:
                     continue
                 for name, info in self._sftp.entries(directory):
@@ -124,54 +125,45 @@ class RemoteFiles:
 
     @contextlib.contextmanager
     def replacing(self, target: Path) -> Iterator[Upload]:
-        with self._fresh(target) as fresh, self._sftp.writing(fresh, 0o640) as out:
+        with self._room(target) as room, self._sftp.writing(room / NEW, 0o640) as out:
             yield out
 
     @contextlib.contextmanager
     def growing(self, target: Path) -> Iterator[RemoteGrowth]:
-        with self._fresh(target) as fresh:
-            yield RemoteGrowth(self._sftp, fresh)
+        with self._room(target) as room:
+            growth = RemoteGrowth(self._sftp, room)
+            yield growth
+        growth.finish(target)
 
     @contextlib.contextmanager
-    def _fresh(self, target: Path) -> Iterator[Path]:
+    def _room(self, target: Path) -> Iterator[Path]:
+        """A new private directory; ``new`` in it takes its name when the block ends well."""
         self._way(target.parent)
-        fresh = self.beside(target)
+        room = self.beside(target)
+        self._sftp.make_directory(room, 0o700)
         try:
-            yield fresh
-            self._sftp.rename(fresh, target)
+            yield room
+            self._sftp.at(room)
+            self._sftp.rename(room / NEW, target)
         except BaseException:
-            try:
-                self.remove(fresh)
-            except Missing:
-                pass
-            except FileTrouble as error:
-                self._note(f"{error}; {fresh} is left there")
+            self._forget(room)
             raise
+        self._forget(room)
+
+    def _forget(self, room: Path) -> None:
+        try:
+            self.remove(room)
+        except Missing:
+            pass
+        except FileTrouble as error:
+            self._note(f"{error}; {room} is left there")
 
     def _way(self, path: Path) -> None:
         """A directory without a link on the way to it. Raises FileTrouble."""
         for part in [*reversed(path.parents[:-1]), path]:
             self._directory(part)
-        if (real := self._sftp.real(path)) != path:
-            raise FileTrouble(f"{path}: leads to {real} (links are not followed)")
+        self._sftp.at(path)
 
     def _directory(self, path: Path) -> None:
         if not stat.S_ISDIR(self._sftp.look(path).st_mode):
             raise FileTrouble(f"{path}: not a directory (links are not followed)")
-
-
-class RemoteGrowth:
-    def __init__(self, sftp: Sftp, base: Path) -> None:
-        self._sftp, self._base = sftp, base
-
-    def directory(self, name: str) -> None:
-        self._sftp.make_directory(self._base / name, 0o700)
-
-    def link(self, name: str, text: str) -> None:
-        self._sftp.make_link(self._base / name, text)
-
-    def file(self, name: str) -> contextlib.AbstractContextManager[Upload]:
-        return self._sftp.writing(self._base / name, 0o600)
-
-    def settle(self, name: str, info: os.stat_result) -> None:
-        self._sftp.settle(self._base / name, info)

@@ -63,7 +63,7 @@ class FileRunner(BaseRunner):
                 return self.cancelled()
             raise
         except OSError as error:
-            raise FileTrouble(f"{error.filename or args.path or args.source}: {error.strerror}") from None
+            raise FileTrouble(f"{error.filename or args.path or args.source}: {error.strerror or error}") from None
         document |= ({"host": args.host} if args.host else {}) | {"duration_ms": int((time.monotonic() - began) * 1000)}
         text = json.dumps(document, ensure_ascii=False)
         if self._ended():

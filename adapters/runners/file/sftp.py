@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.runners.file.ports import FileTrouble, PeerLost
+from adapters.runners.file.ports import FileTrouble, PeerLost, kept_mode
+from adapters.runners.file.sftp_words import attributes_of, info_of, telling
 from adapters.runners.file.transfer import Download, Upload
 
 if TYPE_CHECKING:
     from paramiko import SFTPClient
-
-
-class Missing(FileTrouble):
-    """There is nothing of that name."""
 
 
 class Sftp:
@@ -31,7 +26,7 @@ class Sftp:
 
     def look(self, path: Path) -> os.stat_result:
         with self._telling(path):
-            return _info(self._client.lstat(os.fsencode(path)))
+            return info_of(self._client.lstat(os.fsencode(path)))
 
     def real(self, path: Path) -> Path:
         """Where a path leads when every link on it is followed."""
@@ -41,6 +36,11 @@ class Sftp:
             _, message = self._client._request(CMD_REALPATH, os.fsencode(path))
             message.get_int()
             return Path(os.fsdecode(message.get_binary()))
+
+    def at(self, path: Path) -> None:
+        """Raises FileTrouble where a path leads elsewhere than it says."""
+        if (real := self.real(path)) != path:
+            raise FileTrouble(f"{path}: leads to {real} (links are not followed)")
 
     def device(self, path: Path) -> int | None:
         """The file system that a directory lies on; None where the server does not tell."""
@@ -87,7 +87,7 @@ class Sftp:
             for _ in range(message.get_int()):
                 name, _ = os.fsdecode(message.get_binary()), message.get_binary()
                 attributes: Any = SFTPAttributes
-                page.append((name, _info(attributes._from_msg(message))))
+                page.append((name, info_of(attributes._from_msg(message))))
         return page
 
     def read_link(self, path: Path) -> str:
@@ -111,10 +111,12 @@ class Sftp:
         with self._telling(path):
             self._client.symlink(os.fsencode(text), os.fsencode(path))
 
-    def settle(self, path: Path, info: os.stat_result) -> None:
+    def settle(self, path: Path, mode: int, info: os.stat_result) -> None:
+        """Set the permissions, and the times of ``info``."""
+        from paramiko.sftp import CMD_SETSTAT
+
         with self._telling(path):
-            self._client.chmod(os.fsencode(path), stat.S_IMODE(info.st_mode))
-            self._client.utime(os.fsencode(path), (int(info.st_atime), int(info.st_mtime)))
+            self._client._request(CMD_SETSTAT, os.fsencode(path), attributes_of(mode, info))
 
     def rename(self, path: Path, target: Path) -> None:
         """Take the place of ``target``: at once where the server can."""
@@ -137,12 +139,12 @@ class Sftp:
         attributes: Any = SFTPAttributes
         with self._handle(path, SFTP_FLAG_READ, SFTPAttributes()) as handle:
             with self._telling(path):
-                info = _info(attributes._from_msg(self._client._request(CMD_FSTAT, handle)[1]))
+                info = info_of(attributes._from_msg(self._client._request(CMD_FSTAT, handle)[1]))
             yield Download(self._client, handle, lambda: self._telling(path), info.st_size), info
 
     @contextlib.contextmanager
-    def writing(self, path: Path, mode: int) -> Iterator[Upload]:
-        """A new file, whole on the server when the block has ended well."""
+    def writing(self, path: Path, mode: int, like: os.stat_result | None = None) -> Iterator[Upload]:
+        """A new file, whole on the server when the block has ended well, with permissions and times of ``like``."""
         from paramiko import SFTPAttributes
         from paramiko.sftp import SFTP_FLAG_CREATE, SFTP_FLAG_EXCL, SFTP_FLAG_WRITE
 
@@ -152,8 +154,24 @@ class Sftp:
             upload = Upload(self._client, handle, lambda: self._telling(path))
             yield upload
             upload.finish()
+            settled = like is None or self._settled(path, handle, like)
+        if like is not None and not settled:
+            self.settle(path, kept_mode(like), like)
         if (size := self.look(path).st_size) != upload.size:
             raise FileTrouble(f"{self._host}: {path}: the server holds {size} of {upload.size} bytes")
+
+    def _settled(self, path: Path, handle: bytes, info: os.stat_result) -> bool:
+        """Set the permissions and times of the open file itself; False where the server cannot."""
+        from paramiko.sftp import CMD_FSETSTAT
+
+        try:
+            with self._telling(path):
+                self._client._request(CMD_FSETSTAT, handle, attributes_of(kept_mode(info), info))
+        except PeerLost:
+            raise
+        except FileTrouble:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _handle(self, path: Path, flags: int, attributes: Any) -> Iterator[bytes]:
@@ -170,28 +188,5 @@ class Sftp:
         with self._telling(path):
             self._client._request(CMD_CLOSE, handle)
 
-    @contextlib.contextmanager
-    def _telling(self, path: Path) -> Iterator[None]:
-        """The library's errors as ours."""
-        from paramiko import SFTPError, SSHException
-
-        try:
-            yield
-        except TimeoutError:
-            self._client.get_channel().get_transport().close()  # what comes later answers another question
-            raise PeerLost(f"{self._host}: no answer in time") from None
-        except FileNotFoundError:
-            raise Missing(f"{self._host}: {path}: no such file") from None
-        except (OSError, EOFError, SSHException, SFTPError, ValueError) as error:
-            channel = self._client.get_channel()
-            if channel.closed or channel.eof_received or not channel.get_transport().is_active():
-                raise PeerLost(f"{self._host}: the connection was lost at {path}") from None
-            text = (error.strerror if isinstance(error, OSError) and error.errno == errno.EACCES else "") or str(error)
-            raise FileTrouble(f"{self._host}: {path}: {text}") from None
-
-
-def _info(attributes: Any) -> os.stat_result:
-    """Without a type (mode 0) where the server tells none."""
-    mode, size, mtime = attributes.st_mode or 0, attributes.st_size or 0, attributes.st_mtime or 0
-    owner, group, atime = attributes.st_uid or 0, attributes.st_gid or 0, attributes.st_atime or mtime
-    return os.stat_result((mode, 0, 0, 1, owner, group, size, atime, mtime, mtime))
+    def _telling(self, path: Path) -> contextlib.AbstractContextManager[None]:
+        return telling(self._client, self._host, path)
