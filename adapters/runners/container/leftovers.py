@@ -59,8 +59,9 @@ class Leftovers:
             self._thread.start()
 
     def close(self) -> None:
-        """Leave the rest to the next start; waits for a second at most. Idempotent."""
+        """Leave the rest to the next start, also what this life still has to end; waits for 2 s at most. Idempotent."""
         self._closing.set()
+        self._owner.endings.close()
         self._lines.cut()
         self._token.cancel(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW))
         if self._thread is not None:
