@@ -260,10 +260,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 raise Problem(404, "page not found")
 
     def _exec(self, made: dict[str, Any]) -> None:
-        self.send_response(101, "UPGRADED")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Upgrade", "tcp")
-        self.end_headers()
+        self._upgrade()
         try:
             process = run(made["Cmd"], [])
             out, err = process.communicate(timeout=20)
@@ -337,6 +334,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 )
             case "logs":
                 self._logs(box)
+            case "attach":
+                self._attach(box)
             case "exec" if box.state != "running":
                 raise Problem(409, f"Container {box.id} is not running")
             case "exec":
@@ -362,6 +361,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         read = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         earlier = empty if self.docker.podman or box.state != "running" else before
         self._json({"read": read, "cpu_stats": _sample(box), "precpu_stats": earlier, "memory_stats": usage})
+
+    def _attach(self, box: Box) -> None:
+        """The output from now on, also of one that is started later; the end comes with that of the container."""
+        self._upgrade()
+        sent = len(box.output)
+        over = False
+        while not over:
+            over = box.ended.wait(0.01) or self.docker.over.is_set()
+            for number, _, line in box.output[sent:]:
+                self.wfile.write(struct.pack(">BxxxL", number, len(line)) + line)
+                sent += 1
+        self.close_connection = True
+
+    def _upgrade(self) -> None:
+        self.send_response(101, "UPGRADED")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "tcp")
+        self.end_headers()
 
     def _logs(self, box: Box) -> None:
         self._begin("application/vnd.docker.multiplexed-stream")

@@ -23,7 +23,7 @@ from pathlib import Path
 from adapters.testkit import jail
 
 BUSYBOX = "/bin/busybox"
-APPLETS = ("cat", "echo", "env", "false", "head", "ls", "sh", "sleep", "true", "yes")
+APPLETS = ("cat", "echo", "env", "false", "head", "ls", "printf", "sh", "sleep", "true", "yes")
 PRIVATE = ("/run", "/dev/shm", "/etc/docker", "/var/lib/containers")
 INIT = f'for place in {" ".join(PRIVATE)}; do mount -t tmpfs none "$place" || exit 1; done; "$@" & wait'
 PODMAN = """[containers]
@@ -109,7 +109,7 @@ def _running(words: list[str], folder: Path, environment: dict[str, str]) -> Ite
         _remove(_groups() - groups)
 
 
-def ask(place: Path, method: str, path: str, body: bytes = b"") -> tuple[int, str]:
+def ask(place: Path, method: str, path: str, body: bytes = b"", kind: str = "x-tar") -> tuple[int, str]:
     """One request to the engine at a socket: its status and its answer. Raises OSError."""
 
     class Connection(http.client.HTTPConnection):
@@ -119,7 +119,7 @@ def ask(place: Path, method: str, path: str, body: bytes = b"") -> tuple[int, st
             self.sock.connect(str(place))
 
     with contextlib.closing(Connection("engine")) as connection:
-        connection.request(method, path, body, {"Content-Type": "application/x-tar"})
+        connection.request(method, path, body, {"Content-Type": f"application/{kind}"})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ class Bench:
     """One engine, and what is on it. Tasks are asked through a gate, which lets all pass unless told otherwise."""
 
     def __init__(self, kind: str, engine: str, gate: EngineGate) -> None:
-        self.kind, self.gate, self._engine = kind, gate, engine
+        self.kind, self.gate, self.engine = kind, gate, engine
         self.real = not kind.startswith("fake")
         self.owner = Owner("w1")
 
     def made(self, owner: Owner | None = None, grace: float = 1, **args: Any) -> ContainerRunner:
         runner = ContainerRunner(options=ProcessOptions(grace=grace), owner=owner or self.owner)
-        runner.parse_args("", json.dumps({"socket": self.gate.socket, **args}))
+        runner.parse_args("", json.dumps({"socket": self.gate.socket} | args))
         runner.set_timeout(60)
         return runner
 
@@ -56,7 +57,7 @@ class Bench:
 
     def boxes(self) -> dict[str, str]:
         """The state of each container by its name."""
-        rows = json.loads(ask(Path(self._engine), "GET", "/v1.41/containers/json?all=1")[1])
+        rows = json.loads(ask(Path(self.engine), "GET", "/v1.41/containers/json?all=1")[1])
         return {row["Names"][0].lstrip("/"): row["State"] for row in rows}
 
     def until_empty(self) -> None:
@@ -65,8 +66,8 @@ class Bench:
     def clear(self) -> None:
         self.owner.endings.close()
         for name in self.boxes():
-            ask(Path(self._engine), "DELETE", f"/v1.41/containers/{name}?force=1&v=1")
-        ask(Path(self._engine), "POST", "/v1.41/volumes/prune")
+            ask(Path(self.engine), "DELETE", f"/v1.41/containers/{name}?force=1&v=1")
+        ask(Path(self.engine), "POST", "/v1.41/volumes/prune")
         for proc in tree.below(os.getpid()):
             # Podman keeps the watcher of an exec for five minutes more, also of a container that is gone.
             with contextlib.suppress(OSError):
@@ -142,8 +143,10 @@ def test_variables_and_the_entrypoint_reach_the_container(bench: Bench) -> None:
     assert output(result)["output"] == "1 '2 x=y\n"
 
 
-@pytest.mark.parametrize("command", [STUBBORN, POLITE], ids=["stubborn", "polite"])
-@pytest.mark.parametrize("end", ["stop", "kill", "time-out"])
+@pytest.mark.parametrize(
+    ("end", "command"), [("stop", POLITE), ("stop", STUBBORN), ("kill", STUBBORN), ("time-out", STUBBORN)],
+    ids=["stop", "stop of a stubborn one", "kill", "time-out"],
+)  # fmt: skip
 def test_a_stop_reaches_the_container(bench: Bench, end: str, command: list[str]) -> None:
     """K1"""
     runner = bench.made(action="run", image="busybox", command=command, detach=False, remove=end == "stop")
@@ -175,27 +178,61 @@ def test_output_without_end_is_ended_with_its_container(bench: Bench) -> None:
     bench.until_empty()
 
 
-@pytest.mark.parametrize(
-    "held",
-    ["POST containers/create", "POST containers/*/start", "GET containers/*/logs*", "POST containers/*/wait",
-     "GET containers/*/json", "DELETE containers/*"],
-)  # fmt: skip
+CALLS = ["GET _ping", "GET images/*/json", "POST containers/create", "POST containers/*/attach",
+         "POST containers/*/start", "POST containers/*/wait", "GET containers/*/json", "DELETE containers/*"]  # fmt: skip
+
+
 @pytest.mark.parametrize("done", [False, True], ids=["not done", "done but not answered"])
-def test_a_stop_at_any_call_leaves_no_container(bench: Bench, held: str, done: bool) -> None:
+def test_a_stop_at_any_call_leaves_no_container(bench: Bench, done: bool, tmp_path: Path) -> None:
     """K1, G77"""
-    (bench.gate.lost if done else bench.gate.silent).add(held)
-    word = "echo up; sleep 60" if "start" in held or "create" in held or "logs" in held else "true"
-    runner = bench.made(action="run", image="busybox", command=["sh", "-c", word], detach=False, remove=True, grace=0)
     results: list[Result] = []
-    thread = threading.Thread(target=lambda: results.append(runner.execute()))
-    thread.start()
-    assert bench.gate.asked.wait(20)
-    bench.gate.silent.clear()
-    bench.gate.lost.clear()
-    runner.stop()
-    thread.join(20)
-    assert [result.status for result in results] == [Status.STOPPED]
+
+    def stopped(gate: EngineGate, held: str) -> None:
+        (gate.lost if done else gate.silent).add(held)
+        args = {"action": "run", "image": "busybox", "command": ["true"], "detach": False, "remove": True}
+        runner = bench.made(grace=0, **args | {"socket": gate.socket})
+        thread = threading.Thread(target=lambda: results.append(runner.execute()))
+        thread.start()
+        assert gate.asked.wait(20), held
+        gate.silent.clear()
+        gate.lost.clear()
+        runner.stop()
+        thread.join(20)
+
+    with contextlib.ExitStack() as stack:
+        gates = [stack.enter_context(EngineGate(bench.engine, tmp_path / f"g{at}")) for at in range(len(CALLS))]
+        with ThreadPoolExecutor(len(CALLS)) as pool:
+            list(pool.map(stopped, gates, CALLS))
+        bench.until_empty()
+    assert {result.status for result in results} == {Status.STOPPED}
+    assert len(results) == len(CALLS)
+
+
+def test_a_slow_engine_ends_each_container_though_the_task_does_not_wait_for_it(bench: Bench) -> None:
+    """K1, G77: also one that had to answer several times."""
+
+    def log(data: bytes) -> None:
+        bench.gate.delay = 1.5
+
+    runner = bench.made(action="run", image="busybox", command=STUBBORN, detach=False, grace=0)
+    runner.set_timeout(2)
+    result = runner.execute(ExecutionContext(log=lambda data: log(data) if b"up" in data else None))
+    assert result.error.startswith("timed out after 2 s; the engine has not removed container")
     bench.until_empty()
+
+
+def test_a_removal_that_the_engine_refuses_is_asked_for_again_and_the_run_ends_as_it_ended(bench: Bench) -> None:
+    bench.gate.refused["DELETE containers/*"] = 2
+    assert output(bench.sh("echo done", remove=True))["output"] == "done\n"
+    bench.until_empty()
+
+
+def test_the_last_words_are_heard_also_without_a_line_break(bench: Bench) -> None:
+    """K5"""
+    texts = ["echo one; sleep 0.3; printf two"] * 6
+    with ThreadPoolExecutor(len(texts)) as pool:
+        found = list(pool.map(lambda text: output(bench.sh(text, remove=True))["output"], texts))
+    assert found == ["one\ntwo"] * 6
 
 
 def test_an_engine_that_goes_away_leaves_no_container_of_a_failed_run(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.process.output import HeadTail
-from adapters.runners.container.client import exec_output, translated
+from adapters.runners.container.client import attached, exec_output, translated
 from adapters.runners.container.figures import figures
 from adapters.runners.container.request import PRUNABLE, ContainerFailed, Request, port, restart
 
@@ -130,9 +130,10 @@ class Actions:
             self.asked = False
             raise
         self.container = made["Id"]
+        parts = attached(self.api, self.container) if wait else None
         self.api.start(self.container)
         self.started = True
-        return self._waited(self.container) if wait else self._running(self.container)
+        return self._running(self.container) if parts is None else self._waited(self.container, parts)
 
     def _body(self, wait: bool) -> Output:
         request = self.request
@@ -166,8 +167,8 @@ class Actions:
             raise ContainerFailed(f"the container {output['name']} ended at once with code {state['ExitCode']}")
         return output
 
-    def _waited(self, container: str) -> Output:
-        text = self._stream(self.api.logs(container, stream=True, follow=True, stdout=True, stderr=True))
+    def _waited(self, container: str, parts: Iterable[bytes]) -> Output:
+        text = self._stream(parts)
         code = self.api.wait(container)["StatusCode"]
         output = {"container_id": container, "name": self.request.name, "status": "exited", "exit_code": code}
         # The run has ended as it has ended, whatever becomes of what else is asked.

@@ -102,16 +102,32 @@ def _spoken(client: Any) -> str:
 
 
 def exec_output(api: Any, name: str, tty: bool) -> Iterator[bytes]:
-    """Start what an exec is to run, and give its output; raises docker's errors.
+    """Start what an exec is to run, and give its output; raises docker's errors."""
+    return _hijacked(api, api._url("/exec/{0}/start", name), {"Tty": tty, "Detach": False}, tty)
 
-    The SDK's own way reads past what came together with the head of the answer, so a short output may be lost.
+
+def attached(api: Any, name: str) -> Iterator[bytes]:
+    """The output of a container from now on; raises docker's errors.
+
+    From the pipe: the log of Docker 20.10, followed, often ends before a last line that no line break ends, and that of
+    Podman 4.3 sometimes never.
     """
-    path, headers = api._url("/exec/{0}/start", name), {"Connection": "Upgrade", "Upgrade": "tcp"}
-    answer = api._post_json(path, headers=headers, data={"Tty": tty, "Detach": False}, stream=True)
+    path = api._url("/containers/{0}/attach", name) + "?stream=1&stdout=1&stderr=1"
+    return _hijacked(api, path, {}, False)
+
+
+def _hijacked(api: Any, path: str, body: Mapping[str, Any], raw: bool) -> Iterator[bytes]:
+    """The SDK's own way reads past what came together with the head of the answer, so a short output may be lost."""
+    headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+    answer = api._post_json(path, headers=headers, data=body, stream=True)
     api._raise_for_status(answer)
-    reader = answer.raw._fp.fp
-    while part := reader.read1(65536) if tty else reader.read(8):
-        yield part if tty else reader.read(int.from_bytes(part[4:8], "big"))
+
+    def parts() -> Iterator[bytes]:
+        reader = answer.raw._fp.fp  # which would be closed with the last reference to the answer
+        while part := reader.read1(65536) if raw else reader.read(8):
+            yield part if raw else reader.read(int.from_bytes(part[4:8], "big"))
+
+    return parts()
 
 
 def secret_of(source: CredentialSource | None, credential_id: str, category: str) -> Mapping[str, Any] | None:
