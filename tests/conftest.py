@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 
 from adapters.process import tree
 from adapters.process.supervisor import Supervisor
+from adapters.testkit import engines
 from adapters.testkit.workers import memory_server
 from adapters.transports.memory.network import MemoryServer
 
@@ -42,6 +43,27 @@ def nothing_is_left_behind() -> Iterator[None]:
             return
         time.sleep(0.02)
     pytest.fail(f"left behind: threads {[it.name for it in left]}, processes {[pid for pid, _ in strays]}")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "fake",
+        "fake of podman",
+        pytest.param("docker", marks=[pytest.mark.peer("docker"), pytest.mark.xdist_group("engines")]),
+        pytest.param("podman", marks=[pytest.mark.peer("podman"), pytest.mark.xdist_group("engines")]),
+    ],
+)
+def engine_kind(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """A kind of container engine, and the socket of a real one, which lives as long as tests need it."""
+    if request.param.startswith("fake"):
+        yield request.param, ""
+        return
+    try:
+        with {"docker": engines.dockerd, "podman": engines.podman}[request.param]() as socket:
+            yield request.param, socket
+    except engines.Missing as missing:
+        pytest.skip(f"no real {request.param}: {missing}")
 
 
 @pytest.fixture

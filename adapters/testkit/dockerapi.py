@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
+import functools
 import http.server
 import io
 import json
 import os
+import re
 import signal
 import socketserver
 import ssl
 import struct
-import subprocess
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from adapters.testkit.dockerbox import Box, Problem, refusal, run
 
-@dataclass
-class Box:
-    """One container."""
-
-    id: str
-    name: str
-    body: dict[str, Any]
-    state: str = "created"
-    code: int = 0
-    output: list[tuple[int, bytes]] = field(default_factory=list)
-    process: subprocess.Popen[bytes] | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> None:
-        argv = [*(self.body.get("Entrypoint") or []), *(self.body.get("Cmd") or ["true"])]
-        self.state = "running"
-        self.ended.clear()
-        try:
-            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0)
-        except OSError as error:
-            self.state = "created"
-            raise Problem(400, f"exec: {argv[0]}: {error.strerror}") from None
-        threading.Thread(target=self._follow, args=(self.process,), daemon=True).start()
-
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        readers = [
-            threading.Thread(target=self._read, args=(number, pipe), daemon=True)
-            for number, pipe in ((1, process.stdout), (2, process.stderr))
-        ]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join()
-        code = process.wait()
-        self.code = code if code >= 0 else 128 - code
-        self.state = "exited"
-        self.ended.set()
-
-    def _read(self, number: int, pipe: Any) -> None:
-        for line in pipe:
-            self.output.append((number, line))
-        pipe.close()
-
-    def signal(self, number: int) -> None:
-        if self.process is not None and not self.ended.is_set():
-            with contextlib.suppress(ProcessLookupError):  # dead already, which its follower has yet to notice
-                os.killpg(self.process.pid, number)
+__all__ = ["Box", "FakeDocker"]
 
 
-class Problem(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+PRUNED = {"images": "Images", "containers": "Containers", "volumes": "Volumes", "networks": "Networks"}
 
 
 class FakeDocker:
@@ -83,16 +36,20 @@ class FakeDocker:
     A request is named by its path, its last word (``create``) or a pattern over method and path (``GET info*``).
     Those in ``silent`` are neither carried out nor answered, those in ``lost`` are carried out and not answered.
     ``stream_errors`` maps pull, push or build to the error line their stream ends with. With ``tcp`` it listens on a
-    port of loopback (``host``), with ``tls`` by TLS.
+    port of loopback (``host``), with ``tls`` by TLS. Its manners are those of Docker 20.10, or with ``podman`` those of
+    Podman 4.3, as both showed them.
     """
 
-    def __init__(self, directory: Path, *, tcp: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, tcp: bool = False, tls: ssl.SSLContext | None = None, podman: bool = False
+    ) -> None:
         self.socket = str(directory / "docker.sock")
         self.host = ""
-        self._tcp, self._tls = tcp, tls
+        self._tcp, self._tls, self.podman = tcp, tls, podman
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.headers: list[dict[str, str]] = []
         self.images = {"busybox:latest"}
+        self.volumes: set[str] = set()
         self.boxes: dict[str, Box] = {}
         self.execs: dict[str, dict[str, Any]] = {}
         self.silent: set[str] = set()
@@ -134,10 +91,43 @@ class FakeDocker:
         self._server.server_close()
 
     def box(self, name: str) -> Box:
-        for box in self.boxes.values():
+        for box in list(self.boxes.values()):
             if name in (box.id, box.name):
                 return box
         raise Problem(404, f"No such container: {name}")
+
+    def image(self, name: str) -> str:
+        tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+        if tagged not in self.images:
+            raise Problem(404, f"No such image: {tagged}")
+        return tagged
+
+    def create(self, name: str, body: dict[str, Any]) -> Box:
+        if name and not NAME.fullmatch(name):
+            raise Problem(400, f"Invalid container name ({name}), only {NAME.pattern[:-1]} are allowed")
+        if any(box.name == name for box in self.boxes.values()):
+            raise Problem(409, f'Conflict. The container name "/{name}" is already in use')
+        self.image(body["Image"])
+        host = body.get("HostConfig") or {}
+        named = {bind.split(":")[0] for bind in host.get("Binds") or []}
+        self.volumes |= {one for one in named if not one.startswith("/")}
+        box = Box(uuid.uuid4().hex, name or f"box{uuid.uuid4().hex[:8]}", body)
+        if host.get("AutoRemove"):
+            box.gone = functools.partial(self.boxes.pop, box.id, None)
+        self.boxes[box.id] = box
+        return box
+
+    def prune(self, kind: str) -> list[str]:
+        """What is in no use goes; every image of the fake has a name, and stays."""
+        if kind == "containers":
+            gone = [box.id for box in self.boxes.values() if box.state != "running"]
+            for one in gone:
+                self.boxes.pop(one, None)
+            return gone
+        binds = [bind for box in self.boxes.values() for bind in (box.body.get("HostConfig") or {}).get("Binds") or []]
+        gone = sorted(self.volumes - {bind.split(":")[0] for bind in binds}) if kind == "volumes" else []
+        self.volumes -= set(gone)
+        return gone
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -204,7 +194,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return data
 
     def _json(self, value: Any, status: int = 200) -> None:
-        data = b"" if status == 204 else json.dumps(value).encode()
+        data = b"" if status in (204, 304) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -215,9 +205,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _begin(self, kind: str) -> None:
+    def _begin(self, kind: str, **headers: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", kind)
+        for name, value in ({"Content-Type": kind} | headers).items():
+            self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
@@ -231,9 +222,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _route(self, parts: list[str], body: Any) -> None:
         match (self.command, *parts):
             case ("GET", "version"):
-                self._json({"Version": "27.0", "ApiVersion": "1.46"})
+                self._json({"Version": "20.10.24", "ApiVersion": "1.41"})
             case ("GET", "_ping"):
-                self._json("OK")
+                self._begin("text/plain", **{"Api-Version": "1.41"})
+                self._chunk(b"OK")
+                self._chunk(b"")
             case ("POST", "build"):
                 self.docker.images.add(self.query["t"])
                 self._stream("build", [{"stream": "Step 1/1\n"}, {"aux": {"ID": "sha256:abc"}}])
@@ -244,18 +237,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._stream("pull", [{"status": "Pulling", "id": "layer"}])
             case ("POST", "images", *name, "push"):
                 self._stream("push", [{"status": "Pushed", "id": "/".join(name)}])
-            case ("POST", "images", *_, "tag"):
+            case ("POST", "images", *name, "tag"):
+                self.docker.image("/".join(name))
+                self.docker.images.add(f"{self.query['repo']}:{self.query.get('tag', 'latest')}")
                 self._json({}, 201)
             case ("GET", "images", *name, "json"):
-                wanted = "/".join(name)
-                if not {wanted, f"{wanted}:latest"} & self.docker.images:
-                    raise Problem(404, f"No such image: {wanted}")
+                self.docker.image("/".join(name))
                 self._json({"Id": "sha256:abc"})
-            case ("DELETE", "images", *_):
-                self._json([])
+            case ("DELETE", "images", *name):
+                self.docker.images.discard(found := self.docker.image("/".join(name)))
+                self._json([{"Untagged": found}])
             case ("POST", kind, "prune"):
-                key = {"images": "Images", "containers": "Containers", "volumes": "Volumes", "networks": "Networks"}
-                self._json({f"{key[kind]}Deleted": ["x"], "SpaceReclaimed": 10})
+                # Docker says null where it found nothing.
+                self._json({f"{PRUNED[kind]}Deleted": self.docker.prune(kind) or None, "SpaceReclaimed": 0})
             case ("POST", "exec", name, "start"):
                 self._exec(self.docker.execs[name])
             case ("GET", "exec", name, "json"):
@@ -266,13 +260,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 raise Problem(404, "page not found")
 
     def _exec(self, made: dict[str, Any]) -> None:
-        self.send_response(101, "UPGRADED")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Upgrade", "tcp")
-        self.end_headers()
-        done = subprocess.run(made["Cmd"], capture_output=True, check=False, timeout=20)
-        made["code"] = done.returncode
-        for number, data in ((1, done.stdout), (2, done.stderr)):
+        self._upgrade()
+        try:
+            process = run(made["Cmd"], [])
+            out, err = process.communicate(timeout=20)
+            made["code"] = process.returncode
+        except OSError as error:  # told in the stream, and no error of the request
+            out, err, made["code"] = f"{refusal(made['Cmd'][0], error)}\r\n".encode(), b"", 126
+        for number, data in ((1, out), (2, err)):
             if data:
                 self.wfile.write(struct.pack(">BxxxL", number, len(data)) + data)
         self.close_connection = True
@@ -281,15 +276,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         docker = self.docker
         match (self.command, *rest):
             case ("POST", "create"):
-                box = Box(uuid.uuid4().hex, self.query.get("name", f"box{len(docker.boxes)}"), body)
-                docker.boxes[box.id] = box
-                self._json({"Id": box.id, "Warnings": []}, 201)
+                self._json({"Id": docker.create(self.query.get("name", ""), body).id, "Warnings": []}, 201)
             case ("GET", "json"):
                 wanted = json.loads(self.query.get("filters", "{}")).get("label", [])
                 rows = [
-                    {"Id": box.id, "Labels": box.body.get("Labels"), "State": box.state}
-                    for box in docker.boxes.values()
-                    if all(item in [f"{k}={v}" for k, v in (box.body.get("Labels") or {}).items()] for item in wanted)
+                    {"Id": box.id, "Names": [f"/{box.name}"], "Labels": box.body.get("Labels"), "State": box.state}
+                    for box in list(docker.boxes.values())
+                    if (box.state == "running" or self.query.get("all") in ("1", "true", "True"))
+                    and all(item in [f"{k}={v}" for k, v in (box.body.get("Labels") or {}).items()] for item in wanted)
                 ]
                 self._json(rows)
             case ("DELETE", name):
@@ -297,7 +291,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if box.state == "running" and self.query.get("force") not in ("1", "true", "True"):
                     raise Problem(409, "cannot remove a running container: stop it, or use force")
                 box.signal(signal.SIGKILL)
-                del docker.boxes[box.id]
+                docker.boxes.pop(box.id, None)
                 self._json({}, 204)
             case (_, name, verb):
                 self._verb(docker.box(name), verb, body)
@@ -306,13 +300,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _verb(self, box: Box, verb: str, body: Any) -> None:
         match verb:
+            case "start" | "stop" if (verb == "start") == (box.state == "running"):
+                self._json({}, 304)
+            case "kill" if box.state != "running":
+                raise Problem(409, f"Cannot kill container: {box.id}: Container {box.id} is not running")
             case "start":
                 box.start()
                 self._json({}, 204)
-            case "stop" | "restart" | "kill":
-                box.signal(signal.SIGKILL if verb == "kill" else signal.SIGTERM)
-                if verb != "kill" and not box.ended.wait(float(self.query.get("t", 10))):
-                    box.signal(signal.SIGKILL)
+            case "kill":
+                box.signal(signal.SIGKILL)
+                self._json({}, 204)
+            case "stop" | "restart":
+                if box.state == "running":
+                    box.stop(float(self.query.get("t", 10)))
                 if verb == "restart":
                     box.start()
                 self._json({}, 204)
@@ -321,35 +321,85 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     continue
                 self._json({"StatusCode": box.code})
             case "json":
-                state = {"Status": box.state, "ExitCode": box.code, "Health": {"Status": "healthy"}}
+                health = {"Status": "healthy"} if box.body.get("Healthcheck") else None
+                state: dict[str, Any] = {"Status": box.state, "ExitCode": box.code} | (
+                    {"Health": health} if health else {}
+                )
+                if self.docker.podman:
+                    state["Health"] = health or {"Status": ""}
+                    state["Status"] = "stopped" if box.state == "exited" else box.state  # before it has cleaned up
                 config = {"Image": box.body["Image"], "Tty": False}
                 self._json(
                     {"Id": box.id, "Name": f"/{box.name}", "State": state, "Config": config, "Created": "2024-01-01"}
                 )
             case "logs":
                 self._logs(box)
+            case "attach":
+                self._attach(box)
+            case "exec" if box.state != "running":
+                raise Problem(409, f"Container {box.id} is not running")
             case "exec":
                 made = uuid.uuid4().hex
                 self.docker.execs[made] = dict(body)
                 self._json({"Id": made}, 201)
             case "stats":
-                cpu = {"cpu_usage": {"total_usage": 300}, "system_cpu_usage": 2000, "online_cpus": 2}
-                before = {"cpu_usage": {"total_usage": 100}, "system_cpu_usage": 1000}
-                memory = {"usage": 60, "limit": 200, "stats": {"inactive_file": 10}}
-                self._json({"cpu_stats": cpu, "precpu_stats": before, "memory_stats": memory})
+                self._stats(box)
             case _:
                 raise Problem(404, "page not found")
 
+    def _stats(self, box: Box) -> None:
+        """Docker takes two samples and has zeros for what does not run; Podman takes one, or says nothing at all."""
+        if self.docker.podman and box.state != "running":
+            self._begin("application/json")
+            self._chunk(b"")
+            return
+        before = _sample(box)
+        if not self.docker.podman and box.state == "running":
+            self.docker.over.wait(0.3)
+        usage = {"usage": 60, "limit": 200, "stats": {"inactive_file": 10}} if box.state == "running" else {}
+        empty = {"cpu_usage": {"total_usage": 0}}
+        read = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        earlier = empty if self.docker.podman or box.state != "running" else before
+        self._json({"read": read, "cpu_stats": _sample(box), "precpu_stats": earlier, "memory_stats": usage})
+
+    def _attach(self, box: Box) -> None:
+        """The output from now on, also of one that is started later; the end comes with that of the container."""
+        self._upgrade()
+        sent = len(box.output)
+        over = False
+        while not over:
+            over = box.ended.wait(0.01) or self.docker.over.is_set()
+            for number, _, line in box.output[sent:]:
+                self.wfile.write(struct.pack(">BxxxL", number, len(line)) + line)
+                sent += 1
+        self.close_connection = True
+
+    def _upgrade(self) -> None:
+        self.send_response(101, "UPGRADED")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "tcp")
+        self.end_headers()
+
     def _logs(self, box: Box) -> None:
         self._begin("application/vnd.docker.multiplexed-stream")
-        sent = 0
-        follow = self.query.get("follow") in ("1", "true", "True")
+        tail = self.query.get("tail", "all")
+        sent = 0 if tail == "all" else max(0, len(box.output) - int(tail))
+        follow, stamped = (self.query.get(it) in ("1", "true", "True") for it in ("follow", "timestamps"))
         while True:
             over = box.ended.is_set() or self.docker.over.is_set() or not follow
-            for number, data in box.output[sent:]:
+            for number, told, line in box.output[sent:]:
+                data = f"{told} ".encode() + line if stamped else line
                 self._chunk(struct.pack(">BxxxL", number, len(data)) + data)
                 sent += 1
             if over:
                 break
             time.sleep(0.01)
         self._chunk(b"")
+
+
+def _sample(box: Box) -> dict[str, Any]:
+    """``system_cpu_usage`` is that of all processors."""
+    cores = os.cpu_count() or 1
+    return {
+        "cpu_usage": {"total_usage": box.used()}, "system_cpu_usage": time.monotonic_ns() * cores, "online_cpus": cores,
+    }  # fmt: skip

@@ -6,16 +6,16 @@ import contextlib
 import json
 import os
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.dockerapi import Box, FakeDocker
-from adapters.testkit.program import Program
+from adapters.testkit.dockerapi import FakeDocker
+from adapters.testkit.enginegate import EngineGate
+from adapters.testkit.engines import ask
+from adapters.testkit.program import Program, wait_until
 
 pytest.importorskip("docker", reason="the extra `docker` is missing: make setup")
 
@@ -24,77 +24,83 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 # Where the engine keeps the worker waiting when it is killed: (not carried out, carried out but never answered).
 CALLS = [
-    ("GET version", ""), ("GET images/*/json", ""), ("POST images/create", ""), ("POST containers/create", ""),
-    ("", "POST containers/create"), ("POST containers/*/start", ""), ("", "POST containers/*/start"),
-    ("GET containers/*/logs", ""), ("POST containers/*/wait", ""), ("GET containers/*/json", ""),
+    ("GET _ping", ""), ("GET images/*/json", ""), ("POST images/create", ""), ("POST containers/create", ""),
+    ("", "POST containers/create"), ("POST containers/*/attach", ""), ("POST containers/*/start", ""), ("", "POST containers/*/start"),
+    ("POST containers/*/wait", ""), ("GET containers/*/json", ""),
     ("DELETE containers/*", ""), ("", "DELETE containers/*"),
 ]  # fmt: skip
 FOREIGN = {"cronjob-worker.worker": "another", "cronjob-worker.life": "x", "cronjob-worker.bound": "true"}
 
 
-def until(what: Callable[[], object], of: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, of
-        threading.Event().wait(0.02)
+@pytest.fixture
+def engine(engine_kind: tuple[str, str], tmp_path: Path) -> Iterator[Path]:
+    """The socket of an engine; it is empty afterwards."""
+    kind, real = engine_kind
+    with FakeDocker(tmp_path, podman=kind.endswith("podman")) if not real else contextlib.nullcontext() as fake:
+        socket = Path(real or fake.socket)
+        yield socket
+        for name in boxes(socket):
+            ask(socket, "DELETE", f"/v1.41/containers/{name}?force=1&v=1")
+
+
+def boxes(engine: Path) -> list[str]:
+    rows = json.loads(ask(engine, "GET", "/v1.41/containers/json?all=1")[1])
+    return sorted(row["Names"][0].lstrip("/") for row in rows)
 
 
 @pytest.fixture
-def engines(tmp_path: Path) -> Iterator[list[FakeDocker]]:
-    """One engine for each call, so that one death is met at all of them."""
+def gates(engine: Path, tmp_path: Path) -> Iterator[list[EngineGate]]:
+    """One way to the engine for each call, so that one death is met at all of them."""
     with contextlib.ExitStack() as stack:
-        made = []
-        for number, (silent, lost) in enumerate(CALLS):
-            directory = tmp_path / f"e{number}"
-            directory.mkdir()
-            engine = stack.enter_context(FakeDocker(directory))
-            engine.silent |= {silent} - {""}
-            engine.lost |= {lost} - {""}
-            if silent == "POST images/create":
-                engine.images.clear()
-            engine.boxes["other"] = Box("other", "of another worker", {"Image": "x", "Labels": FOREIGN})
-            made.append(engine)
+        made = [stack.enter_context(EngineGate(str(engine), tmp_path / f"g{number}")) for number in range(len(CALLS))]
+        for gate, (silent, lost) in zip(made, CALLS, strict=True):
+            gate.silent |= {silent} - {""}
+            gate.lost |= {lost} - {""}
         yield made
+
+
+def asked_for(call: tuple[str, str]) -> dict[str, object]:
+    silent, lost = call
+    word = "true" if silent.endswith(("wait", "*/json")) or "DELETE" in silent + lost else "sleep 60"
+    image = "not-here" if silent == "POST images/create" else "busybox"
+    return {"action": "run", "image": image, "command": word.split(), "detach": False, "remove": True}
 
 
 @pytest.mark.parametrize("dies", ["the worker", "the worker and its guardian"])
 def test_no_container_outlives_a_worker_that_is_killed_at_any_call(
-    engines: list[FakeDocker], tmp_path: Path, dies: str
+    engine: Path, gates: list[EngineGate], tmp_path: Path, dies: str
 ) -> None:  # G77
     directory = tmp_path / "w"
     directory.mkdir()
+    body = json.dumps({"Image": "busybox", "Cmd": ["true"], "Labels": FOREIGN}).encode()
+    assert ask(engine, "POST", "/v1.41/containers/create?name=of-another-worker", body, "json")[0] == 201
     with SimulatedServer() as server, Program(server, directory) as program:
-        tasks = []
-        for (silent, _), engine in zip(CALLS, engines, strict=True):
-            word = "true" if silent.endswith(("wait", "*/json")) or "DELETE" in silent + _ else "sleep 60"
-            args = {"action": "run", "image": "busybox", "command": word.split(), "detach": False, "remove": True}
-            tasks.append(server.add_task(category="container", args=json.dumps(args | {"socket": engine.socket})))
         living = {"action": "run", "image": "busybox", "command": ["sleep", "60"], "name": "lives"}
-        detached = server.add_task(category="container", args=json.dumps(living | {"socket": engines[-1].socket}))
-        engines[-1].lost.clear()
+        detached = server.add_task(category="container", args=json.dumps(living | {"socket": str(engine)}))
         server.offer(detached)
         server.wait_for(detached, "success")
-        engines[-1].lost.add(CALLS[-1][1])
+        tasks = [
+            server.add_task(category="container", args=json.dumps(asked_for(call) | {"socket": gate.socket}))
+            for call, gate in zip(CALLS, gates, strict=True)
+        ]
         server.offer(*tasks)
-        for engine, call in zip(engines, CALLS, strict=True):
-            until(engine.asked.is_set, f"the worker waits for {call}")
-        assert sum(len(engine.boxes) for engine in engines) > len(engines) + 5
+        for gate, call in zip(gates, CALLS, strict=True):
+            wait_until(gate.asked.is_set, f"the worker waits for {call}")
+        assert len(boxes(engine)) > 2 + 5
         if dies == "the worker":
             victim = program.worker()
             os.kill(victim, signal.SIGKILL)
-            until(lambda: program.worker() != victim, "the guardian starts the next life")
+            wait_until(lambda: program.worker() != victim, "the guardian starts the next life")
         else:
             for pid in (program.process.pid, program.worker()):
                 os.kill(pid, signal.SIGKILL)
             program.process.wait()
-        for engine in engines:
-            engine.silent.clear()
-            engine.lost.clear()
+        for gate in gates:
+            gate.silent.clear()
+            gate.lost.clear()
         if dies != "the worker":
             program.start()
-        for engine, call in zip(engines, CALLS, strict=True):
-            kept = ["of another worker", "lives"] if engine is engines[-1] else ["of another worker"]
-            until(lambda: [box.name for box in engine.boxes.values()] == kept, f"{call}: nothing else is left")  # noqa: B023
+        wait_until(lambda: boxes(engine) == ["lives", "of-another-worker"], lambda: f"left: {boxes(engine)}")
         for task in tasks:
             assert server.wait_for(task, "error")["status"] == "error"
         log = [json.loads(line) for line in program.log.read_text().splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.process.output import HeadTail
+from adapters.runners.container.client import attached, exec_output, translated
+from adapters.runners.container.figures import figures
 from adapters.runners.container.request import PRUNABLE, ContainerFailed, Request, port, restart
 
 Output = dict[str, Any]
@@ -16,7 +19,11 @@ Output = dict[str, Any]
 
 @dataclass
 class Actions:
-    """``started`` is told of every container before it starts; ``log`` takes live output."""
+    """``log`` takes live output. What a run knows of its container may be read from outside, also after it failed.
+
+    ``asked``: the engine was asked for a container and did not refuse; ``container``: its id, once that is known;
+    ``started``: it runs or ran; ``unremoved``: it has ended and shall go, and the engine did not remove it.
+    """
 
     api: Any
     request: Request
@@ -25,7 +32,10 @@ class Actions:
     auth: Mapping[str, str] | None
     directory: Path
     keep: int
-    started: Callable[[str], None]
+    asked: bool = False
+    container: str = ""
+    started: bool = False
+    unremoved: bool = False
 
     def perform(self) -> Output:
         action = self.request.action
@@ -60,7 +70,7 @@ class Actions:
         image = ""
         for line in stream:
             if line.get("error") or line.get("errorDetail"):
-                raise ContainerFailed(str(line.get("error") or line["errorDetail"].get("message")))
+                raise ContainerFailed(str(line.get("error") or line["errorDetail"].get("message")).strip())
             image = (line.get("aux") or {}).get("ID", image)
             text = line.get("stream") or " ".join(
                 str(line[key]) for key in ("id", "status", "progress") if line.get(key)
@@ -106,21 +116,24 @@ class Actions:
         return {"image": final}
 
     def _run(self) -> Output:
-        from docker.errors import ImageNotFound
+        from docker.errors import APIError, ImageNotFound
 
         wait = not self.request.detach
         try:
             self.api.inspect_image(self.request.image)
         except ImageNotFound:
             self._fetch(self.request.image)
-        created = self.api.create_container_from_config(self._body(wait), self.request.name or None)["Id"]
-        self.started(created)
+        self.asked = True
         try:
-            self.api.start(created)
-        except Exception:
-            self.api.remove_container(created, force=True)  # a failed start leaves nothing behind (K6)
+            made = self.api.create_container_from_config(self._body(wait), self.request.name or None)
+        except APIError:
+            self.asked = False
             raise
-        return self._waited(created) if wait else self._running(created)
+        self.container = made["Id"]
+        parts = attached(self.api, self.container) if wait else None
+        self.api.start(self.container)
+        self.started = True
+        return self._running(self.container) if parts is None else self._waited(self.container, parts)
 
     def _body(self, wait: bool) -> Output:
         request = self.request
@@ -149,17 +162,24 @@ class Actions:
             return {"container_id": container, "name": self.request.name, "status": "removed"}
         state = seen["State"]
         output = {"container_id": container, "name": seen["Name"].lstrip("/"), "status": state["Status"]}
-        if state["Status"] == "exited" and state.get("ExitCode"):
+        # Podman has a state of its own, "stopped", between the end and what is to be done after it.
+        if state["Status"] in ("exited", "stopped", "dead") and state.get("ExitCode"):
             raise ContainerFailed(f"the container {output['name']} ended at once with code {state['ExitCode']}")
         return output
 
-    def _waited(self, container: str) -> Output:
-        text = self._stream(self.api.logs(container, stream=True, follow=True, stdout=True, stderr=True))
+    def _waited(self, container: str, parts: Iterable[bytes]) -> Output:
+        text = self._stream(parts)
         code = self.api.wait(container)["StatusCode"]
-        name = self.api.inspect_container(container)["Name"].lstrip("/")
+        output = {"container_id": container, "name": self.request.name, "status": "exited", "exit_code": code}
+        # The run has ended as it has ended, whatever becomes of what else is asked.
+        with contextlib.suppress(ContainerFailed), translated():
+            output["name"] = self.api.inspect_container(container)["Name"].lstrip("/")
         if self.request.remove:
-            self.api.remove_container(container, v=True, force=True)
-        return {"container_id": container, "name": name, "status": "exited", "exit_code": code, "output": text}
+            self.unremoved = True
+            with contextlib.suppress(ContainerFailed), translated():
+                self.api.remove_container(container, v=True, force=True)
+                self.unremoved = False
+        return output | {"output": text}
 
     def _stream(self, parts: Iterable[bytes]) -> str:
         """Log live, remember a bounded part (K5); nothing empty goes to the log (K13)."""
@@ -207,7 +227,7 @@ class Actions:
     def _exec(self) -> Output:
         request = self.request
         made = self.api.exec_create(request.container, request.exec_command, tty=request.tty, stdin=False)
-        text = self._stream(self.api.exec_start(made["Id"], tty=request.tty, stream=True))
+        text = self._stream(exec_output(self.api, made["Id"], request.tty))
         code = self.api.exec_inspect(made["Id"]).get("ExitCode")
         output: Output = {"container": request.container, "command": request.exec_command, "output": text}
         return output | {"exit_code": code if code is not None else -1}
@@ -218,8 +238,8 @@ class Actions:
             "container": self.request.container, "container_id": seen["Id"], "name": seen["Name"],
             "status": seen["State"]["Status"], "image": seen["Config"]["Image"], "created": seen["Created"],
         }  # fmt: skip
-        health = seen["State"].get("Health")
-        return output | ({"health": health["Status"]} if self.request.check_health and health else {})
+        health = (seen["State"].get("Health") or {}).get("Status")  # Podman's is "" where nothing is checked
+        return output | ({"health": health} if self.request.check_health and health else {})
 
     def _prune(self) -> Output:
         kinds = PRUNABLE if self.request.type == "all" else (self.request.type,)
@@ -233,22 +253,6 @@ class Actions:
         return {"type": self.request.type, "deleted_count": count, "space_reclaimed": space}
 
     def _stats(self) -> Output:
-        seen = self.api.stats(self.request.container, stream=False)
-        memory = seen.get("memory_stats") or {}
-        usage = memory.get("usage", 0)
-        cache = (memory.get("stats") or {}).get("inactive_file", 0)
-        used, limit = max(0, usage - cache), memory.get("limit", 0)
-        return {
-            "container": self.request.container, "cpu_percent": cpu_percent(seen),
-            "memory_percent": round(used / limit * 100, 2) if limit else 0.0, "memory_usage": used,
-            "memory_limit": limit,
-        }  # fmt: skip
-
-
-def cpu_percent(sample: Mapping[str, Any]) -> float:
-    """Of one core; cgroup v2 has no list per core, and counters may go backwards after a restart (K8)."""
-    now, before = sample.get("cpu_stats") or {}, sample.get("precpu_stats") or {}
-    usage = now.get("cpu_usage", {}).get("total_usage", 0) - before.get("cpu_usage", {}).get("total_usage", 0)
-    system = now.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
-    cores = now.get("online_cpus") or len(now.get("cpu_usage", {}).get("percpu_usage") or []) or 1
-    return round(usage / system * cores * 100, 2) if usage > 0 and system > 0 else 0.0
+        return {"container": self.request.container} | figures(
+            lambda: self.api.stats(self.request.container, stream=False)
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def connect(
         client = APIClient(base_url=base, version="1.41", timeout=timeout, tls=config)
         client.trust_env = False  # else a proxy, a netrc or REQUESTS_CA_BUNDLE of the environment would count more
         _track(client, lines)
-        client._version = client.version(api_version=False)["ApiVersion"]
+        client._version = _spoken(client)
     except BaseException:
         lines.close()
         private.cleanup()
@@ -91,6 +92,42 @@ def connect(
 
     client.close = close
     return client
+
+
+def _spoken(client: Any) -> str:
+    """The version of the API that the engine speaks. Its /version would do, but that costs Podman 0.3 s and more."""
+    answer = client._get(client._url("/_ping", versioned_api=False))
+    client._raise_for_status(answer)
+    return answer.headers.get("Api-Version") or str(client.version(api_version=False)["ApiVersion"])
+
+
+def exec_output(api: Any, name: str, tty: bool) -> Iterator[bytes]:
+    """Start what an exec is to run, and give its output; raises docker's errors."""
+    return _hijacked(api, api._url("/exec/{0}/start", name), {"Tty": tty, "Detach": False}, tty)
+
+
+def attached(api: Any, name: str) -> Iterator[bytes]:
+    """The output of a container from now on; raises docker's errors.
+
+    From the pipe: the log of Docker 20.10, followed, often ends before a last line that no line break ends, and that of
+    Podman 4.3 sometimes never.
+    """
+    path = api._url("/containers/{0}/attach", name) + "?stream=1&stdout=1&stderr=1"
+    return _hijacked(api, path, {}, False)
+
+
+def _hijacked(api: Any, path: str, body: Mapping[str, Any], raw: bool) -> Iterator[bytes]:
+    """The SDK's own way reads past what came together with the head of the answer, so a short output may be lost."""
+    headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+    answer = api._post_json(path, headers=headers, data=body, stream=True)
+    api._raise_for_status(answer)
+
+    def parts() -> Iterator[bytes]:
+        reader = answer.raw._fp.fp  # which would be closed with the last reference to the answer
+        while part := reader.read1(65536) if raw else reader.read(8):
+            yield part if raw else reader.read(int.from_bytes(part[4:8], "big"))
+
+    return parts()
 
 
 def secret_of(source: CredentialSource | None, credential_id: str, category: str) -> Mapping[str, Any] | None:
@@ -195,5 +232,7 @@ class translated:  # noqa: N801 - used like a function
             return
         if isinstance(error, APIError):
             raise ContainerFailed(str(error.explanation or error)) from None
+        if isinstance(error, json.JSONDecodeError):
+            raise ContainerFailed("the engine answered something that is not JSON") from None
         if isinstance(error, (DockerException, OSError)) or type(error).__module__.startswith(("urllib3", "requests")):
             raise ContainerFailed(f"the engine cannot be reached or went away: {cause_of(error)}") from None

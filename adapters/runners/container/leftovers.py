@@ -59,8 +59,9 @@ class Leftovers:
             self._thread.start()
 
     def close(self) -> None:
-        """Leave the rest to the next start; waits for a second at most. Idempotent."""
+        """Leave the rest to the next start, also what this life still has to end; waits for 2 s at most. Idempotent."""
         self._closing.set()
+        self._owner.endings.close()
         self._lines.cut()
         self._token.cancel(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW))
         if self._thread is not None:
@@ -86,17 +87,19 @@ class Leftovers:
     def _look(self, engine: Engine) -> bool:
         """Remove what is left; True if the engine answered and nothing that should go is there any more."""
         try:
-            removed = self._on_containerd(engine) if engine.runtime == "containerd" else self._on_engine(engine)
+            if engine.runtime == "containerd":
+                for container in self._on_containerd(engine):
+                    _tell(container, engine)
+            else:
+                self._on_engine(engine)
         except (ContainerFailed, WorkerError, OSError) as error:
             if not self._closing.is_set():
                 log.info("no look for what a former life left on %s: %s", _called(engine), error)
             return False
-        for container in removed:
-            log.warning("removed container %s on %s, left by a former life", container[:12], _called(engine))
         return True
 
-    def _on_engine(self, engine: Engine) -> list[str]:
-        removed, self._lines = [], Lines()
+    def _on_engine(self, engine: Engine) -> None:
+        self._lines = Lines()
         if self._closing.is_set():
             self._lines.cut()
         limit = threading.Timer(LIMIT, self._lines.cut)
@@ -106,19 +109,29 @@ class Leftovers:
             with translated():
                 api = connect(engine, tls, self._lines, READ, self._temporary)
                 try:
-                    for row in api.containers(all=True, filters={"label": [f"{WORKER}={self._owner.worker_id}"]}):
-                        labels: Mapping[str, Any] = row.get("Labels") or {}
-                        bound = labels.get(BOUND) == "true"
-                        if labels.get(LIFE) == self._owner.life or not (bound or row["State"] == "created"):
-                            continue
-                        # Without force the engine refuses one that has started since: a detached one lives on.
-                        api.remove_container(row["Id"], force=bound, v=True)
-                        removed.append(row["Id"])
+                    self._remove_all(api, engine)
                 finally:
                     api.close()
         finally:
             limit.cancel()
-        return removed
+
+    def _remove_all(self, api: Any, engine: Engine) -> None:
+        """One that the engine refuses to remove keeps none of the others."""
+        refused: ContainerFailed | None = None
+        for row in api.containers(all=True, filters={"label": [f"{WORKER}={self._owner.worker_id}"]}):
+            labels: Mapping[str, Any] = row.get("Labels") or {}
+            bound = labels.get(BOUND) == "true"
+            if labels.get(LIFE) == self._owner.life or not (bound or row["State"] == "created"):
+                continue
+            try:
+                # Without force the engine refuses one that has started since: a detached one lives on.
+                with translated():
+                    api.remove_container(row["Id"], force=bound, v=True)
+                _tell(row["Id"], engine)
+            except ContainerFailed as error:
+                refused = error
+        if refused is not None:
+            raise refused
 
     def _on_containerd(self, engine: Engine) -> list[str]:
         mine = self._listed(engine, f"label={WORKER}={self._owner.worker_id}")
@@ -143,6 +156,10 @@ class Leftovers:
         if ended.reason is not EndReason.COMPLETED:
             raise ContainerFailed(ended.stderr.decode("utf-8", "replace").strip()[-300:] or ended.error)
         return ended.stdout.decode("utf-8", "replace")
+
+
+def _tell(container: str, engine: Engine) -> None:
+    log.warning("removed container %s on %s, left by a former life", container[:12], _called(engine))
 
 
 def _called(engine: Engine) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from typing import Any
 
 from adapters.process.ports import Command, Exit
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container.request import ContainerFailed, Engine, Request
+from adapters.runners.container.request import ClientDied, ContainerFailed, Engine, Request
 from domain.result import EndReason
-from domain.runner import CancelToken, Urgency
-
-REMOVAL = 0.8  # seconds to remove the container of a run that was ended: all together stays below grace + 1 s
+from domain.runner import CancelToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Nerdctl:
         for words in _steps(request):
             ended = self._call([*base, *words], directory)
             if ended.reason is not EndReason.COMPLETED and request.action != "exec":
-                raise _failed(request.action, ended)
+                raise failed(request.action, ended)
         text = ended.stdout.decode("utf-8", "replace")
         return {"action": request.action} | _output(request, text, ended)
 
@@ -52,8 +49,6 @@ class Nerdctl:
         words += ["--restart", request.restart] if request.restart else []
         words += ["--rm"] if request.remove else []
         words += ["--entrypoint", request.entrypoint[0]] if request.entrypoint else []
-        asked: list[float] = []
-        cancel.subscribe(lambda _: asked.append(time.monotonic()))
         # Values of variables may be secrets, and every user may read an argument list (G64): they go by a private file.
         with tempfile.NamedTemporaryFile("w", prefix=f"{self.options.temporary}env-", encoding="utf-8") as variables:
             variables.writelines(f"{key}={value}\n" for key, value in request.variables.items())
@@ -61,14 +56,9 @@ class Nerdctl:
             words += ["--env-file", variables.name] if request.variables else []
             ended = self._call([*base, *words, request.image, *request.entrypoint[1:], *request.command], None)
         if cancel.requested:
-            # The client is gone, the container is not: it is ended by name, in what is left of the grace time.
-            left = self.options.grace - (time.monotonic() - asked[0])
-            if cancel.urgency is not Urgency.NOW and left > 0:
-                self._aside([*base, "stop", "--time", str(int(left)), name], left)
-            self._aside([*base, "rm", "--force", name], REMOVAL)
-            raise _failed("run", ended)
+            raise failed("run", ended)
         if ended.reason not in (EndReason.COMPLETED, EndReason.EXIT_CODE) or (request.detach and ended.exit_code):
-            raise _failed("run", ended)
+            raise failed("run", ended)
         text = ended.stdout.decode("utf-8", "replace")
         found = {"action": "run", "container_id": text.strip() if request.detach else name, "name": name}
         if request.detach:
@@ -80,23 +70,15 @@ class Nerdctl:
             Command(argv, directory, self.environment, self.log, self.options.keep, grace=self.options.grace)
         )
 
-    def _aside(self, argv: list[str], limit: float) -> None:
-        from adapters.process.supervisor import Supervisor
-
-        own = Supervisor()
-        try:
-            own.run(Command(argv, None, self.environment, timeout=limit, grace=0.1), CancelToken())
-        finally:
-            own.close()
-
 
 def base_words(engine: Engine) -> list[str]:
     return ["nerdctl", "--namespace", engine.namespace, *(["--address", engine.socket] if engine.socket else [])]
 
 
-def _failed(action: str, ended: Exit) -> ContainerFailed:
+def failed(action: str, ended: Exit) -> ContainerFailed:
     told = ended.stderr.decode("utf-8", "replace").strip()[-2000:]
-    return ContainerFailed(f"nerdctl {action} failed: {told or ended.error}")
+    kind = ClientDied if ended.reason in (EndReason.SIGNAL, EndReason.OUT_OF_MEMORY) else ContainerFailed
+    return kind(f"nerdctl {action} failed: {told or ended.error}")
 
 
 def _steps(request: Request) -> list[list[str]]:

@@ -13,20 +13,26 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
+from adapters.runners.container.ending import Endings
 from adapters.runners.container.request import Engine
 
 log = logging.getLogger("worker.container")
 
+TASK, RUN = "cronjob-worker.task", "cronjob-worker.run"  # a run is one attempt of a task
 WORKER, LIFE, BOUND = "cronjob-worker.worker", "cronjob-worker.life", "cronjob-worker.bound"
 MOST = 50  # engines that are remembered
 
 
 class Owner:
-    """One life of a worker. Without a directory nothing is remembered for the next one. Any thread."""
+    """One life of a worker. Without a directory nothing is remembered for the next one. Any thread.
+
+    ``endings``: its containers that have to go, and that their engines have not removed yet.
+    """
 
     def __init__(self, worker_id: str = "", directory: Path | None = None) -> None:
         self.worker_id = worker_id
         self.life = uuid.uuid4().hex
+        self.endings = Endings()
         self._directory = directory
         self._guard = threading.Lock()
         self._noted: set[Engine] = set()

@@ -21,6 +21,10 @@ class ContainerFailed(Exception):
     """Never leaves this package; see ``runner``."""
 
 
+class ClientDied(ContainerFailed):
+    """The program that waited for the container was killed; the container need not be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """Where an engine is; ``tls_cred`` names a credential, so nothing here is a secret."""
