@@ -136,7 +136,7 @@ def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() 
     """Each of thirty tasks has told its end, and no answer says whether it was heard."""
     with Scene(Limits(concurrency=30)) as scene:
         tasks = [scene.add_task(command="20") for _ in range(30)]
-        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        assert scene.live(60.0, lambda: len(scene.started) == 30)
         scene.model.faults.add(Fault("task *", status=500))
         assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"success"})
         scene.calls.clear()
@@ -149,7 +149,7 @@ def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() 
 def test_one_result_that_cannot_be_looked_for_keeps_no_other_from_it() -> None:  # G12
     with Scene(Limits(concurrency=30)) as scene:
         tasks = [scene.add_task(command="20") for _ in range(30)]
-        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        assert scene.live(60.0, lambda: len(scene.started) == 30)
         scene.model.faults.add(Fault(f"task /task/{tasks[0]}/", status=500))
         scene.model.faults.add(Fault("task /task/", status=500))  # the list
         scene.live(60.0)

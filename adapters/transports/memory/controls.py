@@ -56,6 +56,11 @@ class ServerControls:
                 self.model.disconnect(connection)
                 connection.wake()
 
+    def empty_locks(self) -> None:
+        """Forget every lock, as a lock store does that is started anew without its data."""
+        with self.guard:
+            self.model.locks.empty()
+
     def clear(self) -> None:
         """Forget tasks, logs and scripted faults; workers, locks and connections stay."""
         with self.guard:

@@ -39,6 +39,10 @@ class LockTable:
         value, until = self._held.get(key, ("", 0.0))
         return value if until > self._clock() else ""
 
+    def empty(self) -> None:
+        """As if the lock store had been started anew without its data."""
+        self._held.clear()
+
     def steal(self, key: str) -> None:
         """As if the lock store had lost it."""
         self._held.pop(key, None)

@@ -67,9 +67,12 @@ class ServerModel:
         self.history = History()
         self.faults = Faults()
         self.ping_deadline = PING_DEADLINE
+        self.redispatches = False  # another kind of server: a running task without a lock is offered again
+        self.check_takes = 0.0  # seconds from the list of tasks that nobody has started to the end of the last of them
         self._numbers = 0
         self._dispatch_at = clock() + DISPATCH_EVERY
         self._timeout_at = clock() + TIMEOUT_EVERY
+        self._waited: list[tuple[float, Row]] = []  # listed by the time-out check: when it gets to them
         self._expiry_at = clock() + approvals.EXPIRY_EVERY
 
     # -- what tests and people do ------------------------------------------------------------------------------------
@@ -164,18 +167,33 @@ class ServerModel:
             connection.wake()
         if now >= self._dispatch_at:
             self._dispatch_at = now + DISPATCH_EVERY
+            if self.redispatches:
+                self._take_back()
             for row in self._pending()[:DISPATCH_LIMIT]:
                 self._broadcast(row)
         if now >= self._timeout_at:
             self._timeout_at = now + TIMEOUT_EVERY
-            for row in list(self.tasks.values()):
-                late = row["status"] == "pending" and row["timeout_at"] <= stamp(now)
-                if late and self.locks.acquire(f"task:lock:{row['id']}", 100):
-                    row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
-                    self._note("ended by server", row["id"], detail={"status": "timeout"})
+            late = [it for it in self.tasks.values() if it["status"] == "pending" and it["timeout_at"] <= stamp(now)]
+            self._waited = [(now + self.check_takes * number / len(late), it) for number, it in enumerate(late, 1)]
+        self._time_out(now)
         if now >= self._expiry_at:
             self._expiry_at = now + approvals.EXPIRY_EVERY
             approvals.expire(self)
+
+    def _time_out(self, now: float) -> None:
+        """End what the check has listed, as it was then: only the lock keeps it from what runs by now (protocol 7.1)."""
+        for _, row in [it for it in self._waited if it[0] <= now]:
+            if self.locks.acquire(f"task:lock:{row['id']}", 100):
+                before = row["status"]
+                row |= {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
+                self._note("ended by server", row["id"], detail={"status": "timeout", "before": before})
+        self._waited = [it for it in self._waited if it[0] > now]
+
+    def _take_back(self) -> None:
+        for row in self.tasks.values():
+            if row["status"] == "running" and not self.locks.holder(f"task:lock:{row['id']}"):
+                row["status"] = "pending"
+                self._note("taken back", row["id"])
 
     def broadcast(self, task_id: str) -> None:
         """Send a pending task out now."""
@@ -190,8 +208,8 @@ class ServerModel:
 
     def next_due(self) -> float:
         """When ``tick`` has something to do next, by the clock."""
-        first = min((it.deadline for it in self.connections), default=self._dispatch_at)
-        return min(self._dispatch_at, self._timeout_at, self._expiry_at, first)
+        others = (*(it.deadline for it in self.connections), *(at for at, _ in self._waited))
+        return min(self._dispatch_at, self._timeout_at, self._expiry_at, *others)
 
     def _pending(self) -> list[Row]:
         now = stamp(self.clock())
