@@ -80,8 +80,9 @@ class LeaseKeeper:
         sent = self._runtime.now()
         ttl = self._limits.acquire_ttl
         value = self._locks.acquire(lock_key(task_id), ttl, min(self._limits.request_timeout, ttl / 2))
-        if value is None:
-            return None
+        return self._take(task_id, value, ttl, sent, on_lost) if value is not None else None
+
+    def _take(self, task_id: str, value: str, ttl: float, sent: float, on_lost: Callable[[], None]) -> Lease | None:
         lease = Lease(task_id, value, ttl, sent, on_lost)
         with self._guard:
             if self._runtime.now() >= lease.deadline:
@@ -129,14 +130,15 @@ class LeaseKeeper:
         return wanted == "keep" or (wanted == "auto" and self._tasks.keeps_running)
 
     def regain(self, task_id: str) -> bool:
-        """Take the lock of a task anew that ran nowhere and is to be handed back; False while another has it.
+        """Take the lock of a task anew of which nothing runs here any more; False while another has it.
 
         Raises CoordinationError.
         """
         with self._guard:
             former = self._leases.get(task_id)
-        if former is not None:
-            self._locks.release(former.key, former.value, ATTEMPT)
+        sent, ttl = self._runtime.now(), self._limits.acquire_ttl
+        if former is not None and self._locks.refresh(former.key, former.value, ttl, ATTEMPT):
+            return self._take(task_id, former.value, ttl, sent, lambda: None) is not None
         return self.claim(task_id, lambda: None) is not None
 
     def disown(self, task_id: str) -> None:

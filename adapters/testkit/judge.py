@@ -78,7 +78,9 @@ def judge_task(task: str, records: list[Record], redispatches: bool = False) -> 
             found.append(f"G3 {name} was patched after its end")
         elif record.kind == "update" and not record.detail["refused"]:
             found += judge_update(name, record)
-    return found + judge_truth(name, records) + judge_repeats(name, records)
+    if len(starts) < 2:  # else each run has an end of its own
+        found += judge_repeats(name, records)
+    return found + judge_truth(name, records)
 
 
 def judge_truth(name: str, records: list[Record]) -> list[str]:
