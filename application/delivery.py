@@ -170,9 +170,9 @@ class Delivery:
         return parcel.sends == 0 and not parcel.regained and self._leases.owns(parcel.report.task_id)
 
     def _may_send(self, parcel: Parcel) -> bool:
-        """What was seen a moment ago may have changed where neither lock nor status protects the task: its lock is taken
-        anew then, and it is looked for again. A task is always handed back under its lock: sent twice without, it would
-        be set back under its next worker."""
+        """Where neither lock nor status protects a task, what was seen a moment ago may have changed: its lock is taken
+        anew, and it is looked for again. It is always handed back under its lock: sent twice without, it would be set
+        back under its next worker."""
         task_id = parcel.report.task_id
         protected = self._leases.status_protects and parcel.report.status is not Status.PENDING
         if protected or self._leases.holds(task_id) or not self._link_up.is_set():

@@ -3,8 +3,8 @@
 A lease counts from the moment its request *left*, so a slow answer can only make it shorter, and it ends ``margin``
 seconds before the server's own expiry, so that what must die is dead when somebody else may start.
 
-Where the server keeps what runs (``TaskReader.keeps_running``), the lock protects the claim and the status protects the run:
-``fence`` gives the lock back before the task starts, and nothing that happens to locks matters to it from then on.
+Where the server keeps what runs (``TaskReader.keeps_running``), the lock protects the claim and the status protects the
+run: ``fence`` gives the lock back before the task starts, and nothing that happens to locks matters from then on.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class LeaseKeeper:
     def fence(self, task_id: str, hold: float) -> bool:
         """The server was read to show the task as running here: let the status protect it instead of the lock.
 
-        The lock is given back, or ends by itself ``hold`` seconds from now. That the server still knew it as ours proves
-        that nobody else had it since the claim; without an answer our own clock has to do. False: it was not ours any
-        more, and somebody else may have the task. Where only the lock protects, it stays and is renewed.
+        The lock is given back, or ends by itself ``hold`` seconds from now. That the server still knew it as ours
+        proves that nobody else had it since the claim; without an answer our own clock has to do. False: it was not
+        ours any more, and somebody else may have the task. Where only the lock protects, it stays and is renewed.
         """
         with self._guard:
             lease = self._leases.get(task_id)

@@ -43,7 +43,19 @@ def test_after_a_long_sleep_the_lease_is_over_and_the_task_ends_first(seed: int,
     assert told <= {"process end", "append", "refresh", "decided"}, told
     assert laptop.sim.run(lambda: laptop.model.tasks[laptop.task]["time_end"] is not None, 120.0)
     laptop.sim.close()
-    assert laptop.model.tasks[laptop.task]["status"] == Status.ERROR
+    assert laptop.model.tasks[laptop.task]["status"] == Status.SUCCESS, "offered again meanwhile, it ran anew"
+    assert len(laptop.model.history.of("process start")) == 2
+    assert judge(laptop.model, settled=True) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_where_the_status_protects_the_run_no_sleep_costs_anything(seed: int) -> None:
+    laptop = Laptop(seed, guarded=True, redispatches=False)
+    laptop.sleep(10 * LIMITS.lease_ttl)
+    assert laptop.sim.run(lambda: laptop.model.tasks[laptop.task]["time_end"] is not None, 120.0)
+    laptop.sim.run(lambda: not laptop.life.kit.spool.pending(), 10.0)
+    laptop.sim.close()
+    assert laptop.model.tasks[laptop.task]["status"] == Status.SUCCESS
     assert judge(laptop.model, settled=True) == []
 
 

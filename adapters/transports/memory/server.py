@@ -181,7 +181,7 @@ class ServerModel:
             approvals.expire(self)
 
     def _time_out(self, now: float) -> None:
-        """End what the check has listed, as it was then: only the lock keeps it from what runs by now (protocol 7.1)."""
+        """End what the check has listed, as it was then: only the lock keeps it from what runs now (protocol 7.1)."""
         for _, row in [it for it in self._waited if it[0] <= now]:
             if self.locks.acquire(f"task:lock:{row['id']}", 100):
                 before = row["status"]
