@@ -216,8 +216,10 @@ def test_a_log_whose_answers_are_lost_is_neither_lost_nor_doubled(server: Memory
     assert server.log(task) == "".join(f"line {i}\n" for i in (1, 2, 3, 4))
 
 
-def test_a_lost_lock_ends_the_task(server: MemoryServer, start: Start) -> None:  # G13, G7 of the runners
-    start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0))
+def test_a_lost_lock_ends_the_task_where_nothing_else_protects_it(
+    server: MemoryServer, start: Start
+) -> None:  # G13, G7 of the runners
+    start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0, on_lost_lease="stop"))
     task = server.add_task(command="sleep 300")
     server.offer(task)
     server.wait_for(task, "running")

@@ -124,7 +124,7 @@ def seize(server: SimulatedServer, task: str) -> None:
 def test_no_tree_survives_its_worker_or_its_lease(
     server: SimulatedServer, tmp_path: Path, ending: str
 ) -> None:  # G15, G23
-    lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10}}
+    lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10, "on_lost_lease": "stop"}}
     program = Program(server, tmp_path, **lease)
     mark = str(uuid.uuid4().int)[:12]
     tasks = {shape: server.add_task(command=trees.program(shape, mark)) for shape in trees.SHAPES}
