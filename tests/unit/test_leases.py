@@ -227,8 +227,9 @@ def test_a_renewal_that_is_under_way_when_the_lock_goes_sets_the_guardian_no_dea
     node.start("leases", lambda: keeper.run(lambda: False))
     store.slow = 1.0
     world.run(lambda: store.calls[-1][0] == "refresh", 10.0)
+    store.slow = 0.0
     node.start("fence", lambda: keeper.fence("t", 0.0) and None)
-    world.run(lambda: False, 0.5)
+    world.run(lambda: keeper.owns("t") and not keeper.holds("t"), 0.5)
     world.run(lambda: False, 100.0)
     world.close()
     assert (store.deadlines, lost, keeper.owns("t")) == ({}, [], True)
