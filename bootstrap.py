@@ -533,6 +533,7 @@ def make_limits(loaded: Loaded) -> Limits:
         concurrency=settings.worker.concurrency,
         grace=settings.execution.grace,
         lease_ttl=settings.execution.lease_ttl,
+        on_lost_lease=settings.execution.on_lost_lease,
         ping_interval=settings.websocket.ping_interval,
         pong_timeout=settings.websocket.pong_timeout,
         reconnect_cap=settings.websocket.reconnect_cap,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-FATES = ("executed", "duplicate", "refused", "not_mine", "stale", "not_claimed")
+TAKEN = ("executed", "handed_back", "not_started")  # fates of offers that were taken in hand
+FATES = (*TAKEN, "duplicate", "refused", "not_mine", "stale", "not_claimed")
 
 
 def unaccounted(seen: Mapping[str, float], waiting: int) -> list[str]:
@@ -13,7 +14,7 @@ def unaccounted(seen: Mapping[str, float], waiting: int) -> list[str]:
     received, told = _of(seen, "events_received"), {fate: _of(seen, f"events_{fate}") for fate in FATES}
     if received != sum(told.values()):
         found.append(f"{received} offers received, but {sum(told.values())} accounted for")
-    taken, settled = told["executed"] + _of(seen, "tasks_adopted"), _of(seen, "tasks_settled")
+    taken, settled = sum(told[fate] for fate in TAKEN) + _of(seen, "tasks_adopted"), _of(seen, "tasks_settled")
     if taken != settled + waiting:
         found.append(f"{taken} tasks taken in hand, but {settled} settled and {waiting} waiting")
     return found

@@ -21,7 +21,9 @@ TOGETHER = 4  # from this many announcements at a time on, one list request look
 LOOKS = 3  # how often the list is asked before a task is read singly, for absence from a list proves nothing
 RESEND = 3.0  # seconds without the server showing the update before it is sent again
 POLL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-LEAST_TIME = timedelta(seconds=2)  # a task whose start deadline is nearer may be timed out by the server meanwhile
+MOMENT = timedelta(seconds=5)  # past its start deadline, in which a task is still started; the lock lets nobody else
+CLOCKS = timedelta(seconds=60)  # how far the calendars of worker and server may be apart
+CHECK = 10.0  # seconds that the server's time-out check may take from its list to its last write
 
 
 class Announced(StrEnum):
@@ -35,8 +37,17 @@ class Announced(StrEnum):
 
 
 def is_late(task: Task, now: datetime) -> bool:
-    """Whether the server may be about to end the task because nobody has started it."""
-    return task.timeout_at is not None and task.timeout_at - now < LEAST_TIME
+    """Whether the task is not to be started any more."""
+    return task.timeout_at is not None and task.timeout_at + MOMENT <= now
+
+
+def lock_hold(task: Task, now: datetime) -> float:
+    """Seconds that the lock of a task is still needed once it was read to run (protocol 7.1).
+
+    The server's check for tasks that nobody has started lists them, and later writes an end to each whose lock it
+    gets, without reading it again. A task that was read to run before its start deadline is on no such list.
+    """
+    return CHECK if task.timeout_at is not None and task.timeout_at <= now + CLOCKS else 0.0
 
 
 class Roll:

@@ -34,7 +34,8 @@ class Parcel:
     send_at: float = 0.0
     sends: int = 0
     looks: int = 0
-    refused: str = ""
+    regained: bool = False  # its lock was taken anew: what was seen before counts no more
+    refusals: int = 0
 
 
 class Delivery:
@@ -147,7 +148,7 @@ class Delivery:
                 task = self._look(parcel, seen)
             if task is not None and self._is_settled(parcel, task):
                 continue
-            if now >= parcel.send_at:
+            if now >= parcel.send_at and self._may_send(parcel):
                 self._send(parcel, now)
             soon = self._ports.runtime.now() + POLL[min(parcel.looks, len(POLL) - 1)]
             parcel.next_at = max(parcel.next_at, soon)  # later where the server does not take it
@@ -165,8 +166,22 @@ class Delivery:
             self._unkept.discard(task_id)
 
     def _untold(self, parcel: Parcel) -> bool:
-        """Never sent, and the lock says that nobody else can have spoken for the task (G16)."""
-        return parcel.sends == 0 and self._leases.holds(parcel.report.task_id)
+        """Never sent, and nobody else can have spoken for the task (G16)."""
+        return parcel.sends == 0 and not parcel.regained and self._leases.owns(parcel.report.task_id)
+
+    def _may_send(self, parcel: Parcel) -> bool:
+        """Where neither lock nor status protects a task, what was seen a moment ago may have changed: its lock is taken
+        anew, and it is looked for again. It is always handed back under its lock: sent twice without, it would be set
+        back under its next worker."""
+        task_id = parcel.report.task_id
+        protected = self._leases.status_protects and parcel.report.status is not Status.PENDING
+        if protected or self._leases.holds(task_id) or not self._link_up.is_set():
+            return True
+        try:
+            parcel.regained = self._leases.regain(task_id)
+        except CoordinationError as error:
+            log.debug("its lock could not be taken anew: %s", error, extra={"task": task_id})
+        return False
 
     def _log_is_there(self, parcel: Parcel, now: float) -> bool:
         if now >= parcel.log_deadline or self._ports.spool.drained(parcel.report.task_id):
@@ -210,8 +225,8 @@ class Delivery:
             log.debug("looking for a result failed: %s", error, extra={"task": task_id})
             parcel.looks = len(POLL)
             self._look_at = self._ports.runtime.now() + TROUBLE
-        # Without having looked, nothing may be sent unless the lock is held.
-        if not self._leases.holds(task_id):
+        # Without having looked, nothing may be sent unless nobody else can have the task.
+        if not self._leases.owns(task_id):
             parcel.send_at = max(parcel.send_at, self._ports.runtime.now() + 0.5)
         return None
 
@@ -231,16 +246,19 @@ class Delivery:
         else:
             # Without the lock only a task that still counts as running here may be spoken for (G16).
             settled = not mine and not self._leases.holds(task.id)
+            if settled:
+                log.warning("%s is not told: the server shows it %s", report.status, _whose(task), extra=_label(task))
         if settled:
             self.settle(task.id)
         return settled
 
     def _undeliverable(self, parcel: Parcel, why: str) -> None:
         parcel.looks = len(POLL)
-        parcel.next_at = self._ports.runtime.now() + RESEND[-1]
+        # The first no may be a failing database's (protocol 1.2), so that the pause only grows with more of them.
+        parcel.next_at = self._ports.runtime.now() + RESEND[min(parcel.refusals, len(RESEND) - 1)]
+        parcel.refusals += 1
         task_id = parcel.report.task_id
-        if not parcel.refused:
-            parcel.refused = why
+        if parcel.refusals == 1:
             log.warning("the server does not take this result: %s", why, extra={"task": task_id})
         if self._ports.runtime.now() - parcel.added < self._node.limits.dead_letter_age:
             return
@@ -252,6 +270,10 @@ class Delivery:
             return
         self._ports.metrics.count("results_buried")
         self.settle(task_id)
+
+
+def _whose(task: Task) -> str:
+    return "running at another worker" if task.status is Status.RUNNING else str(task.status)
 
 
 def _label(task: Task) -> dict[str, str]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from application.announce import Announced, lock_hold
 from application.delivery import Delivery
 from application.execution import Execution
 from application.leases import LeaseKeeper
@@ -66,9 +67,12 @@ class Finish:
         try:
             ports.journal.started(task.id)
         except JournalError as error:
-            log.error("handed back: its start could not be kept (%s)", error, extra=run.label)
-            self.hand_back(run)
+            self.hand_back(run, f"its start could not be kept ({error})", logging.ERROR)
             return
+        if not self._leases.fence(task.id, lock_hold(task, ports.runtime.wall())):
+            self.hand_back(run, Announced.LEASE_LOST)
+            return
+        self.tell(run, "executed")
         log.info("started: %s", task.category, extra=run.label)
         write = self._log_writer(run)
         result = self._true_cause(run, self._execution.run(run, write))
@@ -79,7 +83,7 @@ class Finish:
     def _true_cause(self, run: Run, result: Result) -> Result:
         """What is killed though nobody here asked, after its lease has ended, was killed by the guardian (G29)."""
         killed = result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED
-        if not killed or self._leases.holds(run.task.id):
+        if not killed or self._leases.owns(run.task.id):
             return result
         reason = EndReason.LEASE_LOST
         return replace(result, status=reason.status, end_reason=reason, error="the task's lock was lost")
@@ -101,8 +105,16 @@ class Finish:
         )
         self._delivery.add(run, report)
 
-    def hand_back(self, run: Run) -> None:
+    def tell(self, run: Run, fate: str) -> None:
+        """Count what became of an accepted task, once."""
+        if not run.fate:
+            run.fate = fate
+            self._ports.metrics.count(f"events_{fate}")
+
+    def hand_back(self, run: Run, why: str, level: int = logging.INFO) -> None:
         """Give an unstarted task back to the server, for this or another worker."""
+        self.tell(run, "handed_back")
+        log.log(level, "handed back: %s", why, extra=run.label)
         self._ports.spool.finish(run.task.id)
         report = Report(run.task.id, Status.PENDING)
         self._delivery.keep(report)
@@ -110,6 +122,7 @@ class Finish:
 
     def forget(self, run: Run) -> None:
         """Nothing was started and nothing is to be told."""
+        self.tell(run, "not_started")
         self._delivery.settle(run.task.id)
 
     def _await_log(self, run: Run) -> None:

@@ -2,6 +2,9 @@
 
 A lease counts from the moment its request *left*, so a slow answer can only make it shorter, and it ends ``margin``
 seconds before the server's own expiry, so that what must die is dead when somebody else may start.
+
+Where the server keeps what runs (``TaskReader.keeps_running``), the lock protects the claim and the status protects the
+run: ``fence`` gives the lock back before the task starts, and nothing that happens to locks matters from then on.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from application.ports import Limits, Locks, Ports
+from application.ports import Limits, Locks, Ports, TaskReader
 from domain.errors import CoordinationError
 
 log = logging.getLogger("worker.leases")
@@ -59,11 +62,13 @@ class LeaseKeeper:
     def __init__(self, ports: Ports, limits: Limits) -> None:
         self._runtime = ports.runtime
         self._locks: Locks = ports.coordination
+        self._tasks: TaskReader = ports.coordination
         self._warden = ports.warden
         self._limits = limits
         self._metrics = ports.metrics
         self._guard = ports.runtime.lock()
         self._leases: dict[str, Lease] = {}
+        self._fenced: set[str] = set()  # tasks that run here without a lock, because their status protects them
         self._wake = ports.runtime.event()
 
     def claim(self, task_id: str, on_lost: Callable[[], None]) -> Lease | None:
@@ -75,8 +80,9 @@ class LeaseKeeper:
         sent = self._runtime.now()
         ttl = self._limits.acquire_ttl
         value = self._locks.acquire(lock_key(task_id), ttl, min(self._limits.request_timeout, ttl / 2))
-        if value is None:
-            return None
+        return self._take(task_id, value, ttl, sent, on_lost) if value is not None else None
+
+    def _take(self, task_id: str, value: str, ttl: float, sent: float, on_lost: Callable[[], None]) -> Lease | None:
         lease = Lease(task_id, value, ttl, sent, on_lost)
         with self._guard:
             if self._runtime.now() >= lease.deadline:
@@ -86,10 +92,74 @@ class LeaseKeeper:
         self._wake.set()
         return lease
 
+    def fence(self, task_id: str, hold: float) -> bool:
+        """The server was read to show the task as running here: let the status protect it instead of the lock.
+
+        The lock is given back, or ends by itself ``hold`` seconds from now. That the server still knew it as ours
+        proves that nobody else had it since the claim; without an answer our own clock has to do. False: it was not
+        ours any more, and somebody else may have the task. Where only the lock protects, it stays and is renewed.
+        """
+        with self._guard:
+            lease = self._leases.get(task_id)
+            if lease is None or lease.lost:
+                return False
+            if not self.status_protects:
+                return self._runtime.now() < lease.deadline
+            del self._leases[task_id]
+        try:
+            if hold:
+                ours = self._locks.refresh(lease.key, lease.value, hold, ATTEMPT)
+            else:
+                ours = self._locks.release(lease.key, lease.value, ATTEMPT)
+        except CoordinationError as error:
+            ours = self._runtime.now() < lease.deadline
+            log.info("the lock expires by itself: giving it back failed (%s)", error, extra={"task": task_id})
+        with self._guard:
+            if ours:
+                self._fenced.add(task_id)
+                self._warden.ended(task_id)
+            else:
+                lease.lost = True
+                self._leases[task_id] = lease
+        return ours
+
+    @property
+    def status_protects(self) -> bool:
+        """Whether a task that was read to run here needs no lock."""
+        wanted = self._limits.on_lost_lease
+        return wanted == "keep" or (wanted == "auto" and self._tasks.keeps_running)
+
+    def regain(self, task_id: str) -> bool:
+        """Take the lock of a task anew of which nothing runs here any more; False while another has it.
+
+        Raises CoordinationError.
+        """
+        with self._guard:
+            former = self._leases.get(task_id)
+        sent, ttl = self._runtime.now(), self._limits.acquire_ttl
+        if former is not None and self._locks.refresh(former.key, former.value, ttl, ATTEMPT):
+            return self._take(task_id, former.value, ttl, sent, lambda: None) is not None
+        return self.claim(task_id, lambda: None) is not None
+
+    def disown(self, task_id: str) -> None:
+        """The server shows that another worker runs the task: nothing protects our run of it any more."""
+        with self._guard:
+            self._fenced.discard(task_id)
+            lease = self._leases.get(task_id)
+            if lease is not None:
+                lease.lost = True
+
     def adopt(self, task_id: str, value: str) -> None:
         """Remember the lock of a former life, so that ``release`` gives it back."""
         with self._guard:
             self._leases[task_id] = Lease(task_id, value, 0.0, 0.0, lambda: None, lost=True)
+
+    def owns(self, task_id: str) -> bool:
+        """Nobody else can have the task: we hold its lock, or its status protects our run of it."""
+        with self._guard:
+            if task_id in self._fenced:
+                return True
+        return self.holds(task_id)
 
     def holds(self, task_id: str) -> bool:
         with self._guard:
@@ -103,12 +173,14 @@ class LeaseKeeper:
         return lease.value if lease else ""
 
     def release(self, task_id: str) -> None:
-        """Give the lock back. Only after the task's processes are gone and its end is confirmed (G18)."""
+        """Give the lock back if there still is one. Only after the task's processes are gone and its end is confirmed
+        (G18)."""
         with self._guard:
+            self._fenced.discard(task_id)
             lease = self._leases.pop(task_id, None)
-        if lease is None:
-            return
-        self._warden.ended(task_id)
+            if lease is None:
+                return
+            self._warden.ended(task_id)
         try:
             self._locks.release(lease.key, lease.value, ATTEMPT)
         except CoordinationError as error:
@@ -171,8 +243,11 @@ class LeaseKeeper:
         elif self._runtime.now() >= lease.deadline:
             self._lose(lease, "the renewal came too late")
         else:
-            lease.sent, lease.ttl, lease.retry_at = now, self._limits.lease_ttl, 0.0
-            self._warden.lease(lease.task_id, lease.deadline)
+            with self._guard:
+                lease.sent, lease.ttl, lease.retry_at = now, self._limits.lease_ttl, 0.0
+                # Given back meanwhile, it must set the guardian no new deadline.
+                if self._leases.get(lease.task_id) is lease:
+                    self._warden.lease(lease.task_id, lease.deadline)
 
     def _lose(self, lease: Lease, why: str) -> None:
         with self._guard:
@@ -180,7 +255,7 @@ class LeaseKeeper:
                 return
             lease.lost = True
             known = self._leases.get(lease.task_id) is lease
-        self._metrics.count("leases_lost")
         if known:
+            self._metrics.count("leases_lost")
             log.error("lost the task's lock: %s", why, extra={"task": lease.task_id})
             lease.on_lost()

@@ -24,6 +24,7 @@ class Link:
         self.up = ports.runtime.event()
         self._nap = ports.runtime.event()
         self._backoff = Backoff(ports.runtime, 1.0, node.limits.reconnect_cap)
+        self._renewing = False
 
     def run(self, closing: Callable[[], bool], handle: Callable[[TaskEvent], None], on_up: Callable[[], None]) -> None:
         """The link loop: never gives up (G47)."""
@@ -37,7 +38,10 @@ class Link:
             self._ports.transport.close()
             if self._ports.runtime.now() - connected >= HEALTHY_AFTER:
                 self._backoff.reset()
-            self._pause(closing, self._backoff.next_delay())
+            if not closing() and not self._renewing:
+                delay = self._backoff.next_delay()
+                log.info("connecting anew in %.1f s", delay)
+                self._pause(closing, delay)
 
     def heartbeat(self, closing: Callable[[], bool]) -> None:
         """The heartbeat loop, a thread of its own so that it keeps time under load (G54) and finds dead links (G45)."""
@@ -60,7 +64,8 @@ class Link:
             self._nap.wait(min(1.0, max(0.01, next_ping - runtime.now())))
 
     def renew(self) -> None:
-        """Connect again, to register anew. Any thread, at once."""
+        """Connect again, to register anew: that is no failure, and waits for nothing. Any thread, at once."""
+        self._renewing = True
         self.up.clear()
         self._ports.transport.close()
 
@@ -76,6 +81,7 @@ class Link:
             self._nap.wait(min(left, 10.0))
 
     def _connect(self, closing: Callable[[], bool]) -> float | None:
+        self._renewing = False
         try:
             identity = self._identity()
             self._ports.transport.connect(identity)

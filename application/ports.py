@@ -130,12 +130,20 @@ class Locks(Protocol):
     def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
         """Extend the lock; False means it is not ours any more. Raises Unavailable."""
 
-    def release(self, key: str, value: str, timeout: float) -> None:
-        """Give the lock back; one that is not ours is no error. Raises Unavailable."""
+    def release(self, key: str, value: str, timeout: float) -> bool:
+        """Give the lock back; False means that it was not ours any more, which is no error. Raises Unavailable."""
 
 
 class TaskReader(Protocol):
     """Reads tasks as the server holds them. Any thread; each call blocks for one request."""
+
+    @property
+    def keeps_running(self) -> bool:
+        """What the server does with a running task whose lock has ended; never changes.
+
+        True: nothing. A task that was read to be ``running`` stays so until its worker tells otherwise or people end
+        it, so the lock protects the claim only. False: it may be offered again, so only the lock protects the run.
+        """
 
     def fetch(self, task_id: str) -> Task:
         """Raises NotFound, Unavailable, Refused."""
@@ -305,11 +313,16 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How the use-cases behave; all times in seconds."""
+    """How the use-cases behave; all times in seconds.
+
+    ``on_lost_lease`` is what a run does without its lock: ``keep`` on, ``stop``, or ``auto``: as the server keeps
+    what runs (``TaskReader.keeps_running``).
+    """
 
     concurrency: int = 100
     grace: float = 10.0
     lease_ttl: float = 60.0
+    on_lost_lease: str = "auto"
     acquire_ttl: float = 10.0
     request_timeout: float = 10.0
     ping_interval: float = 20.0

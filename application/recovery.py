@@ -10,7 +10,7 @@ from application.delivery import Delivery
 from application.leases import LeaseKeeper
 from application.ports import Entry, Event, Node, Ports, Report
 from application.reporting import Reporter
-from application.runs import RunTable
+from application.runs import Phase, RunTable
 from domain.errors import CoordinationError, JournalError, NotFound
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
@@ -122,7 +122,7 @@ class Recovery:
 
     def _compare(self, closing: Callable[[], bool]) -> None:
         """The server's view of what runs here against ours, both ways (G3, G5, G6)."""
-        active = {run.task.id: run for run in self._table.active()}
+        active = {run.task.id: run.phase for run in self._table.active()}
         try:
             listed = self._ports.coordination.of_worker(self._node.identity.id, Status.RUNNING, 500)
             for task in listed:
@@ -132,7 +132,7 @@ class Recovery:
             for task_id in missing:
                 if closing():
                     return
-                self._superseded(task_id)
+                self._look_at_missing(task_id, active[task_id] is Phase.RUNNING)
         except CoordinationError as error:
             log.debug("comparing with the server failed: %s", error)
 
@@ -157,7 +157,9 @@ class Recovery:
     def _is_open(self, task: Task) -> bool:
         return task.status is Status.RUNNING and not task.ended and task.worker_id == self._node.identity.id
 
-    def _superseded(self, task_id: str) -> None:
+    def _look_at_missing(self, task_id: str, started: bool) -> None:
+        """End the run of a task for which the server shows an end, or, where it had ``started`` before that was asked,
+        another worker. Nothing else that the server shows ends it."""
         run = self._table.find(task_id)
         if run is None:
             return
@@ -169,3 +171,8 @@ class Recovery:
             log.warning("ended here because the server holds %s", task.status, extra=run.label)
             note = f"the server ended this task as {task.status}"
             run.token.cancel(CancelRequest(EndReason.SUPERSEDED, Urgency.POLITE, note))
+        elif started and task.status is Status.RUNNING and task.worker_id not in ("", self._node.identity.id):
+            log.error("ended here because the server shows it running at another worker", extra=run.label)
+            self._leases.disown(task_id)
+            note = "the server shows this task running at another worker"
+            run.token.cancel(CancelRequest(EndReason.SUPERSEDED, Urgency.NOW, note))

@@ -47,25 +47,33 @@ class Reporter:
 def output_for(result: Result, limit: int) -> str:
     """A JSON object as text, at most ``limit`` bytes, with ``exit_code`` always in it.
 
-    A JSON object that the task printed passes with its own keys; everything else is wrapped.
+    A JSON object that the task printed passes with its own keys, which nothing overwrites; where the task failed, why
+    is added. Everything else is wrapped, blanks and line breaks included: a later task may need them.
     """
     text = result.output.strip()
     own = _object(text)
     if own is not None:
-        passed = text if "exit_code" in own else _dump(own | {"exit_code": result.exit_code})
+        added = {key: value for key, value in _outcome(result).items() if key not in own}
+        passed = _dump(own | added) if added else text
         if len(passed.encode("utf-8", "replace")) <= limit:
             return passed
-    return _wrap(text, result, limit)
+    return _wrap(result, limit)
 
 
-def _wrap(text: str, result: Result, limit: int) -> str:
-    document: dict[str, Any] = {"exit_code": result.exit_code}
+def _outcome(result: Result) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"exit_code": result.exit_code}
+    if result.status not in (Status.SUCCESS, Status.RUNNING):
+        if result.error:
+            outcome["error"] = cut_head(result.error, 2_000)
+        outcome["end_reason"] = result.end_reason.value
+    return outcome
+
+
+def _wrap(result: Result, limit: int) -> str:
+    document = _outcome(result)
     if result.duration > 0:
         document["duration_ms"] = result.duration
-    if result.status is not Status.SUCCESS and result.error:
-        document["error"] = cut_head(result.error, 2_000)
-        document["end_reason"] = result.end_reason.value
-    message = text or EMPTY.get(result.status, "执行失败")
+    message = result.output or EMPTY.get(result.status, "执行失败")
     room = TEXT_LIMIT
     while True:
         short = cut_head(message, room)

@@ -65,6 +65,7 @@ class RunTask:
             self._steps(run)
         except DEFECTS as error:
             log.exception("a defect of the worker ended this task", extra=run.label)
+            self._finish.tell(run, "not_started")
             self._finish.with_result(run, ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}"))
 
     def _steps(self, run: Run) -> None:
@@ -73,12 +74,10 @@ class RunTask:
         if not self._finish.accept(run):
             self._drop(run, "refused")
             return
-        self._count("executed")
         if not run.token.requested:
             announced = self._announcer.running(run)
             if announced in (Announced.LEASE_LOST, Announced.LATE):
-                log.info("handed back: %s", announced, extra=run.label)
-                self._finish.hand_back(run)
+                self._finish.hand_back(run, announced)
                 return
             if announced not in (Announced.CONFIRMED, Announced.CANCELLED):
                 log.info("not started: %s", announced, extra=run.label)
@@ -125,12 +124,12 @@ class RunTask:
         request = run.token.first
         assert request is not None
         if request.reason in (EndReason.STOPPED, EndReason.KILLED, EndReason.TIMEOUT):
+            self._finish.tell(run, "not_started")
             self._finish.with_result(run, ended(request.reason, f"{request.reason.value} before it started"))
         elif request.reason is EndReason.SUPERSEDED:
             self._finish.forget(run)
         else:
-            log.info("handed back: %s", request.note or request.reason, extra=run.label)
-            self._finish.hand_back(run)
+            self._finish.hand_back(run, request.note or request.reason)
 
     def _drop(self, run: Run, why: str) -> None:
         self._count(why)

@@ -30,6 +30,7 @@ class Run:
     task: Task
     token: CancelToken = field(default_factory=CancelToken)
     phase: Phase = Phase.CLAIMING
+    fate: str = ""  # what the accounts say became of it, once that is told (G86)
 
     @property
     def label(self) -> dict[str, str]:

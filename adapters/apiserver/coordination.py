@@ -32,6 +32,8 @@ _LOCK_VALUE = re.compile(r"[0-9A-Za-z_-]{1,128}")
 class HttpCoordination(HttpTaskLogs, HttpApprovals):
     """Locks, tasks, logs, categories, credentials and approvals. Any thread."""
 
+    keeps_running = True  # nothing on the server sets a running task back, whatever its lock does
+
     def __init__(self, client: ApiClient | MemoryApiClient) -> None:
         HttpTaskLogs.__init__(self, client)
         HttpApprovals.__init__(self, client)
@@ -63,17 +65,18 @@ class HttpCoordination(HttpTaskLogs, HttpApprovals):
             raise Unavailable(str(error)) from None
         return data.get("success") is True
 
-    def release(self, key: str, value: str, timeout: float) -> None:
+    def release(self, key: str, value: str, timeout: float) -> bool:
         if not _LOCK_VALUE.fullmatch(value):
-            return
+            return False
         try:
             self._client.get("/lock/release", {"key": key, "value": value}, timeout=timeout)
         except Unavailable as error:
             if "not owned" in str(error) or "already released" in str(error):
-                return
+                return False
             raise
         except (Refused, NotFound) as error:
             raise Unavailable(str(error)) from None
+        return True
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 

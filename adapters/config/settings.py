@@ -101,6 +101,9 @@ class Execution(Section):
     )
     drain: Seconds = Field(60.0, description="seconds that running tasks get when the worker is to end")
     lease_ttl: Seconds = Field(60.0, ge=10, le=3600, description="seconds a task's lock lasts without renewal")
+    on_lost_lease: Literal["auto", "keep", "stop"] = Field(
+        "auto", description="what a running task does without its lock: keep on, stop, or auto: as the server needs it"
+    )
     output_limit: int = Field(60_000, ge=1_000, le=65_000, description="bytes of output reported for later tasks")
     memory_limit: int = Field(262_144, ge=4_096, description="bytes of each output stream kept while a task runs")
     log_limit: int = Field(10_485_760, ge=4_096, description="bytes of one task's log, head and end, that are kept")

@@ -11,6 +11,7 @@ from adapters.transports.memory.tasks import ENDS
 from application.accounts import unaccounted
 
 PIECE = 4096
+UNDER_WAY = 10.0  # seconds that a request which was sent before may take to arrive
 
 
 def judge(model: ServerModel, settled: bool) -> list[str]:
@@ -19,7 +20,7 @@ def judge(model: ServerModel, settled: bool) -> list[str]:
     for record in model.history.records:
         if record.task:
             by_task[record.task].append(record)
-    found = [text for task, records in by_task.items() for text in judge_task(task, records)]
+    found = [text for task, records in by_task.items() for text in judge_task(task, records, model.redispatches)]
     for record in model.history.of("message"):
         if record.detail["size"] > PIECE or not record.detail["ascii"]:
             found.append(f"G53 a message of {record.detail['size']} bytes, ascii {record.detail['ascii']}")
@@ -32,6 +33,7 @@ def judge(model: ServerModel, settled: bool) -> list[str]:
             for task, row in model.tasks.items()
             if row["category"] == "fake"
             and row["status"] == "success"
+            and sum(record.kind == "process start" for record in by_task[task]) == 1  # else it is the log of both runs
             and model.logs.get(task, "") != expected_log(row["command"])
         ]
     return found
@@ -41,15 +43,20 @@ def expected_log(seconds: str) -> str:
     return "".join(f"{second}\n" for second in range(int(seconds)))
 
 
-def judge_task(task: str, records: list[Record]) -> list[str]:
-    """The rules for one task's records, in the order they were made."""
+def judge_task(task: str, records: list[Record], redispatches: bool = False) -> list[str]:
+    """The rules for one task's records, in the order they were made.
+
+    ``redispatches``: the server offers a running task again when its lock is gone, so it may run again, but never twice
+    at the same time, and its lock is kept until its end is told.
+    """
     name, found = task[:8], []
     ends = [record for record in records if record.kind in ("terminal", "ended by server")]
     if len(ends) > 1 and not (len(ends) == 2 and ends[1].kind == "ended by server"):
         found.append(f"G3 {name} has {len(ends)} ends")
     starts = [record for record in records if record.kind == "process start"]
-    if len(starts) > 1:
+    if len(starts) > 1 and not redispatches:
         found.append(f"G19 {name} was started {len(starts)} times")
+    found += judge_releases(name, records) if redispatches else judge_fence(name, records)
     running = 0
     for record in records:
         if record.kind == "process start":
@@ -71,7 +78,9 @@ def judge_task(task: str, records: list[Record]) -> list[str]:
             found.append(f"G3 {name} was patched after its end")
         elif record.kind == "update" and not record.detail["refused"]:
             found += judge_update(name, record)
-    return found + judge_truth(name, records) + judge_repeats(name, records) + judge_releases(name, records)
+    if len(starts) < 2:  # else each run has an end of its own
+        found += judge_repeats(name, records)
+    return found + judge_truth(name, records)
 
 
 def judge_truth(name: str, records: list[Record]) -> list[str]:
@@ -120,6 +129,21 @@ def judge_releases(name: str, records: list[Record]) -> list[str]:
                 found.append(f"G18 the lock of {name} was released while its process was alive")
             elif not ended:
                 found.append(f"G18 the lock of {name} was released before its end was told")
+    return found
+
+
+def judge_fence(name: str, records: list[Record]) -> list[str]:
+    """Once it runs, its status protects it: no lock is kept for it, and no lost one ends it (G15, G18)."""
+    found, started = [], float("inf")
+    for record in records:
+        if record.kind == "process start":
+            started = record.at
+        elif record.kind == "refresh" and record.at > started + UNDER_WAY:
+            found.append(f"G18 the lock of {name} was renewed {record.at - started:.0f} s after its start")
+        elif record.kind == "terminal" and "lease_lost" in record.detail.get("output", ""):
+            found.append(f"G15 {name} was ended because of its lock")
+        elif record.kind == "ended by server" and record.detail.get("before") == "running":
+            found.append(f"G18 {name} was timed out as not started while it ran")
     return found
 
 

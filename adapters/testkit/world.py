@@ -1,5 +1,7 @@
 """A small world under a seed: one modelled server, several whole workers, and a nemesis.
 
+Every third seed has a server of another kind: one that offers a running task again when its lock is gone.
+
 The workers are the real application layer; only time, threads, network, disk and processes are simulated. After the
 last fault everything has to settle, and the server's history is judged. ``python -m adapters.testkit.world SEED``
 replays one seed and prints what happened; ``FIRST-LAST`` tries many and prints what each violates.
@@ -13,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from adapters.journal.memory import MemoryJournal, MemorySpool
@@ -23,6 +25,7 @@ from adapters.testkit.workers import WorkerKit
 from adapters.transports.memory.faults import DISCARD, LOST, REFUSE, Fault
 from adapters.transports.memory.network import MemoryNetwork
 from adapters.transports.memory.server import ServerModel
+from adapters.transports.memory.tasks import stamp
 from application.accounts import unaccounted
 from application.ports import Identity, Limits, Report
 from domain.errors import JournalError
@@ -131,11 +134,17 @@ class SimRunner:
 
 
 class World:
-    def __init__(self, seed: int, workers: int = 2, tasks: int = 6, trouble: float = 45.0) -> None:
+    def __init__(
+        self, seed: int, workers: int = 2, tasks: int = 6, trouble: float = 45.0, redispatches: bool = False
+    ) -> None:
+        """``redispatches``: the server offers a running task again when its lock is gone."""
         self.sim = Simulation(seed)
         self.random = self.sim.random
         self.server_node = self.sim.node("server")
         self.model = ServerModel(lambda: self.server_node.wall().timestamp(), TOKEN)
+        self.model.redispatches = redispatches
+        self.model.check_takes = self.random.choice((0.0, 0.0, 8.0))
+        self.limits = replace(LIMITS, on_lost_lease="stop" if redispatches else "auto")
         self.guard = threading.RLock()
         self.processes: list[Process] = []
         self.lives: list[Life] = []
@@ -150,6 +159,7 @@ class World:
         self._states = [(self._journal(identity.id), MemorySpool()) for identity in self._identities]
         self._crowd = self.random.choice((1, 1, 16))
         self._tasks = max(tasks, self._crowd)
+        self._away = False
         self.calm = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -207,12 +217,13 @@ class World:
     def _be_born(self, number: int) -> Life:
         node = self.sim.node(f"w{number}", rate=self.random.uniform(0.97, 1.03))
         network = MemoryNetwork(node, self.model, self.guard, TOKEN)
+        network.conditions.up = not self._away
         network.conditions.delay = lambda: self.random.choice((0.0, 0.0, 0.005, 0.05, self.random.uniform(0, 0.5)))
         journal, spool = self._states[number]
         registry = RunnerRegistry()
         registry.register("fake", lambda: SimRunner(self, lambda: life))
         life = Life.__new__(Life)
-        kit = WorkerKit(network, registry, LIMITS, self._identities[number], journal, spool, life)
+        kit = WorkerKit(network, registry, self.limits, self._identities[number], journal, spool, life)
         life.node, life.kit, life.leases = node, kit, {}
         node.start("start", kit.worker.start)
         return life
@@ -231,7 +242,10 @@ class World:
             seconds = self.random.choice((1, 1, 3, 12, 40))
             code = str(self.random.choice((0, 0, 3)))
             task_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
-            made.append(self.model.add_task(id=task_id, category="fake", command=str(seconds), args=code))
+            due = stamp(self.model.clock() + self.random.choice((2.0, 20.0, 86_400.0, 86_400.0)))
+            made.append(
+                self.model.add_task(id=task_id, category="fake", command=str(seconds), args=code, timeout_at=due)
+            )
             if self.random.random() < 0.4:
                 self.model.broadcast(made[-1])
             if self.random.random() < 0.3:
@@ -270,10 +284,12 @@ class World:
 
     def _harass(self) -> None:
         end = self.sim.time + self._trouble
-        deeds = (
+        deeds = [
             self._cut, self._deafen, self._crash, self._freeze, self._fault, self._hang_up, self._full_disk,
-            self._restart, self._pause,
-        )  # fmt: skip
+            self._restart, self._pause, self._outage,
+        ]  # fmt: skip
+        if not self.model.redispatches:  # there nothing else protects a run
+            deeds += [self._empty_locks, self._outage_that_empties_the_locks]
         while self.sim.time < end:
             self.server_node.sleep(self.random.uniform(0.5, 8.0))
             deed = self.random.choice(deeds)
@@ -285,6 +301,26 @@ class World:
         for journal, _ in self._states:
             journal.fail = False
         self.calm = True
+
+    def _outage(self) -> None:
+        """The server is away for all, for minutes; now and then a worker dies meanwhile."""
+        self._away = True
+        for life in self._living():
+            life.kit.network.conditions.up = False
+        self._hang_up()
+        self.server_node.sleep(self.random.choice((20.0, 90.0, 300.0)))
+        if self.random.random() < 0.2:
+            self._crash()
+        self._away = False
+        for life in self._living():
+            life.kit.network.conditions.up = True
+
+    def _empty_locks(self) -> None:
+        self.model.locks.empty()
+
+    def _outage_that_empties_the_locks(self) -> None:
+        self._empty_locks()
+        self._outage()
 
     def _some(self) -> Life:
         return self.random.choice(self._living())
@@ -373,10 +409,14 @@ class World:
         journal.fail = False
 
 
+def world_of(seed: int) -> World:
+    return World(seed, redispatches=seed % 3 == 2)
+
+
 def try_seed(seed: int) -> list[str]:
     """What one seed violates; a worker's defect (an exception) counts as a violation."""
     try:
-        return World(seed).run()
+        return world_of(seed).run()
     except Exception as error:  # noqa: BLE001 - told with its seed
         return [f"{type(error).__name__}: {error}"]
 
@@ -405,7 +445,7 @@ def main() -> int:
 def replay(seed: int) -> int:
     """Print the story of one seed."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    world = World(seed)
+    world = world_of(seed)
     verdict = world.run()
     for record in world.model.history.records:
         if record.kind not in ("message", "refresh"):

@@ -167,6 +167,23 @@ def test_the_teardown_undoes_a_setup_of_this_life_at_its_end(
     assert (tmp_path / "gone").exists()
 
 
+def test_a_teardown_that_hangs_has_a_limit(
+    server: MemoryServer,
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # G35
+    monkeypatch.setattr(categories, "TEARDOWN_LIMIT", 2.0)
+    monkeypatch.setattr(categories, "SCRIPT_LIMIT", 5)
+    ready = tmp_path / "ready"
+    scripts(server, check=f"test -e {ready}", setup=f"touch {ready}", teardown="sleep 1000")
+    kit = start()
+    wait_until(lambda: registered(server) == ("command", "git"))
+    kit.stop(hurry=False)
+    assert "the teardown of category git failed: teardown ended with timed out after 1 s" in caplog.text
+
+
 def test_where_nothing_was_set_up_nothing_is_torn_down(server: MemoryServer, start: Start, tmp_path: Path) -> None:
     scripts(server, check="true", setup="false", teardown=f"touch {tmp_path}/gone")
     kit = start()

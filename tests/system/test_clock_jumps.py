@@ -71,7 +71,7 @@ def seen(program: Program) -> set[int]:
 
 def jumps_change_nothing(server: SimulatedServer, directory: Path, size: float) -> Program:
     clock = ClockJump(directory)
-    execution = {"grace": 0.5, "drain": 3, "lease_ttl": LEASE}
+    execution = {"grace": 0.5, "drain": 3, "lease_ttl": LEASE, "on_lost_lease": "stop"}
     program = Program(
         server, directory, Start(environment=clock.environment), log={"level": "DEBUG"}, execution=execution
     )

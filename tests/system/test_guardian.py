@@ -27,6 +27,7 @@ import sys
 sys.path.insert(0, {root!r})
 from adapters.process import guardian
 guardian.LATE = 0.2
+guardian.HANG = {hang}
 guardian.BACKOFF = (0.05,)
 sys.exit(guardian.Guardian([sys.executable, "-c", sys.argv[1], *sys.argv[2:]]).run())
 """
@@ -63,6 +64,7 @@ DEEDS = {
     "lease": "link.lease('t1', guardian.boottime()); time.sleep(1000)",
     "wait": "time.sleep(1000)",
     "busy": "link.lease('t1', guardian.boottime())\n    while True: pass",
+    "freeze": "os.kill(os.getpid(), 19)",
     "stop": "link.lease('t1', guardian.boottime()); os.kill(os.getpid(), 19)",
 }
 
@@ -80,7 +82,7 @@ class Guarded:
         self.notes = tmp_path / "notes"
         self.notes.touch()
         worker = WORKER.format(root=str(ROOT), deed=DEEDS[deed])
-        code = GUARD.format(root=str(ROOT))
+        code = GUARD.format(root=str(ROOT), hang=1.0 if deed == "freeze" else 60.0)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, worker, str(self.notes), self.mark, deed], stderr=subprocess.PIPE, text=True
         )
@@ -137,6 +139,13 @@ def test_past_the_lease_deadline_the_tree_is_killed_while_the_worker_is_stuck(
     os.kill(one.worker_pid(), signal.SIGKILL)
     one.end()
     assert trees.sleepers(one.mark) == []
+
+
+def test_a_frozen_worker_whose_tasks_need_no_lock_is_ended_with_them(guarded: Callable[[str], Guarded]) -> None:
+    one = guarded("freeze")
+    code, errors = one.end()
+    assert (code, one.lives, trees.sleepers(one.mark)) == (0, 2, [])
+    assert "no sign of life from the worker" in errors
 
 
 def test_a_signal_is_forwarded_and_a_worker_that_ignores_it_is_killed(guarded: Callable[[str], Guarded]) -> None:

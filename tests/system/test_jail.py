@@ -53,7 +53,7 @@ def server() -> Iterator[SimulatedServer]:
 
 @pytest.fixture
 def program(server: SimulatedServer, tmp_path: Path) -> Iterator[Jailed]:
-    execution = {"grace": 0.3, "drain": 1, "lease_ttl": LEASE}
+    execution = {"grace": 0.3, "drain": 1, "lease_ttl": LEASE, "on_lost_lease": "stop"}
     made = Jailed(
         server, tmp_path, Start(jail.prefix()), execution=execution, worker={"name": "jailed", "concurrency": 60}
     )

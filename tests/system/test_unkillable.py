@@ -114,13 +114,15 @@ def test_closing_does_not_wait_for_it_without_end(processes: Supervisor, immune:
     assert str(pid) in one.exits[0].error
 
 
-def test_its_task_keeps_lock_and_slot_and_the_worker_goes_on(
-    processes: Supervisor, immune: Immune, tmp_path: Path
+@pytest.mark.parametrize("lock", ["stop", "keep"])
+def test_its_task_keeps_its_slot_and_what_protects_it_and_the_worker_goes_on(
+    processes: Supervisor, immune: Immune, tmp_path: Path, lock: str
 ) -> None:  # G18, G31
     registry = RunnerRegistry()
     registry.register("command", lambda: CommandRunner(processes))
     server = memory_server()
-    kit = WorkerKit(server.way(), registry, root=tmp_path, limits=Limits(concurrency=1, grace=0.1, lease_ttl=4.0))
+    limits = Limits(concurrency=1, grace=0.1, lease_ttl=4.0, on_lost_lease=lock)
+    kit = WorkerKit(server.way(), registry, root=tmp_path, limits=limits)
     kit.worker.start()
     try:
         mark = immune.mark
@@ -134,9 +136,10 @@ def test_its_task_keeps_lock_and_slot_and_the_worker_goes_on(
         other = server.add_task(command="true")
         server.offer(other)
         wait_until(lambda: kit.metrics.snapshot().get("events_refused"), "the slot is taken")
-        wait_until(lambda: len(server.model.history.of("refresh", stuck)) > renewed, "the lock is renewed")
+        if lock == "stop":
+            wait_until(lambda: len(server.model.history.of("refresh", stuck)) > renewed, "the lock is renewed")
+            assert not server.model.locks.acquire(lock_key(stuck), 1.0)
         assert server.task(stuck)["status"] == "running"
-        assert not server.model.locks.acquire(lock_key(stuck), 1.0)
         immune.mortal()
         assert server.wait_for(stuck, "stopped")["status"] == "stopped"
         assert trees.alive(mark) == []

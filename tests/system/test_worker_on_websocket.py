@@ -124,7 +124,7 @@ def seize(server: SimulatedServer, task: str) -> None:
 def test_no_tree_survives_its_worker_or_its_lease(
     server: SimulatedServer, tmp_path: Path, ending: str
 ) -> None:  # G15, G23
-    lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10}}
+    lease = {"execution": {"grace": 0.5, "drain": 1, "lease_ttl": 10, "on_lost_lease": "stop"}}
     program = Program(server, tmp_path, **lease)
     mark = str(uuid.uuid4().int)[:12]
     tasks = {shape: server.add_task(command=trees.program(shape, mark)) for shape in trees.SHAPES}
@@ -192,7 +192,7 @@ def test_a_server_that_takes_no_logs_costs_neither_tasks_nor_their_logs(
             tasks = [server.add_task(command="echo $CRONJOB_WORKER_RUN", timeout=20) for _ in range(20)]
             server.offer(*tasks)
             assert {server.wait_for(task, *OVER)["status"] for task in tasks} == {"success"}
-            logs |= {task: json.loads(server.task(task)["output"])["message"] + "\n" for task in tasks}
+            logs |= {task: json.loads(server.task(task)["output"])["message"] for task in tasks}
         settled = [f"task:lock:{task}" for task in logs]
         wait_until(lambda: not any(map(server.model.locks.holder, settled)), "all results are read back")
         assert program.end() == 0

@@ -94,3 +94,33 @@ def test_a_report_carries_no_secret_and_an_approval_no_status() -> None:
     lost = reporter.without_run("t", EndReason.WORKER_LOST, "worker_lost: gone")
     assert lost.status is Status.ERROR
     assert "worker_lost" in (lost.output or "")
+
+
+@pytest.mark.parametrize("text", ["   indented\n", "\tx", "a\n\n", " [1] ", "\n", "x \r\n", "\u3000日本\n"])
+def test_blanks_and_line_breaks_stay_for_later_tasks(text: str) -> None:
+    """runners 1.5: only to find a JSON object are they left out."""
+    assert read(text)["message"] == text
+
+
+REASONS = [it for it in EndReason if it.status not in (Status.SUCCESS, Status.RUNNING)]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_json_object_of_a_task_that_failed_goes_with_its_reason_and_error(reason: EndReason) -> None:
+    document = read(""" {"rows": 3} """, reason=reason, exit_code=3, error="exit status 3")
+    assert document == {"rows": 3, "exit_code": 3, "error": "exit status 3", "end_reason": reason.value}
+
+
+def test_what_the_task_says_itself_is_never_overwritten() -> None:
+    own = {"exit_code": 9, "error": "mine", "end_reason": "because", "a": 1}
+    assert read(json.dumps(own), reason=EndReason.EXIT_CODE, exit_code=3, error="exit status 3") == own
+
+
+def test_an_object_with_a_reason_that_is_over_the_limit_is_wrapped_and_cut_with_it() -> None:
+    document = read(json.dumps({"k": "v" * (LIMIT - 60)}), reason=EndReason.TIMEOUT, error="timed out" * 20)
+    assert (document["truncated"], document["end_reason"]) == (True, "timeout")
+
+
+def test_a_question_that_waits_for_its_answer_tells_no_failure() -> None:
+    waiting = Result(Status.RUNNING, EndReason.COMPLETED, output='{"approval_id":"a"}')
+    assert json.loads(output_for(waiting, LIMIT)) == {"approval_id": "a", "exit_code": 0}

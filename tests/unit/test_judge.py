@@ -23,6 +23,10 @@ def update(
     return record("update", worker, status=status, before=before, worker_of_task=owner, digest=digest, refused=refused)
 
 
+def later(kind: str) -> Record:
+    return Record(60.0, kind, "task-1234", "w", "v", {})
+
+
 START = record("process start", holder="v", status="running")
 END = record("process end")
 DONE = record("terminal", status="success")
@@ -47,9 +51,9 @@ RELEASE = record("release", holder="v", owned=True)
         ([record("patch", ended=True)], "G3"),
         ([update("failed", worker="other")], "G16"),
         ([update("stopped", worker="other", owner=None, before="pending")], "G22"),
-        ([START, RELEASE], "G18"),
-        ([START, END, RELEASE], "G18"),
-        ([START, DONE, RELEASE], "G18"),
+        ([START, later("refresh")], "G18"),
+        ([START, record("ended by server", status="timeout", before="running")], "G18"),
+        ([START, END, record("terminal", status="error", output='{"end_reason":"lease_lost"}')], "G15"),
         ([START, END, START, END], "G19"),
         ([update("running", worker="other")], "G20"),
         ([record("append overlap")], "G38"),
@@ -58,6 +62,27 @@ RELEASE = record("release", holder="v", owned=True)
 )
 def test_a_planted_violation_is_seen(records: list[Record], guarantee: str) -> None:
     assert [text for text in judge_task("task-1234", records) if text.startswith(guarantee)]
+
+
+@pytest.mark.parametrize(
+    ("records", "guarantee"),
+    [
+        ([START, RELEASE], "G18"),
+        ([START, END, RELEASE], "G18"),
+        ([START, DONE, RELEASE], "G18"),
+        ([START, START], "G13"),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_a_planted_violation_is_seen_where_only_the_lock_protects(records: list[Record], guarantee: str) -> None:
+    found = judge_task("task-1234", records, redispatches=True)
+    assert [text for text in found if text.startswith(guarantee)]
+
+
+def test_where_only_the_lock_protects_a_task_may_run_again_after_it_was_lost() -> None:
+    again = [START, END, record("taken back"), START, END, update("success"), DONE, RELEASE]
+    assert judge_task("task-1234", again, redispatches=True) == []
+    assert judge_task("task-1234", again) != []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +109,7 @@ def test_a_planted_violation_is_seen(records: list[Record], guarantee: str) -> N
     ids=["plain", "unkept", "repeated", "handed back", "looked at", "cancelled"],
 )
 def test_a_clean_history_passes(records: list[Record]) -> None:
-    assert judge_task("task-1234", records) == []
+    assert judge_task("task-1234", records) == judge_task("task-1234", records, redispatches=True) == []
 
 
 BALANCED = {"events_received": 3, "events_executed": 1, "events_stale": 2, "tasks_settled": 1}
@@ -95,6 +120,8 @@ BALANCED = {"events_received": 3, "events_executed": 1, "events_stale": 2, "task
     [
         ({}, []),
         ({"events_stale": 1}, ["G86 w 3 offers received, but 2 accounted for"]),
+        ({"events_executed": 0, "events_handed_back": 1}, []),
+        ({"events_executed": 0, "events_not_started": 1}, []),
         ({"tasks_settled": 0}, ["G86 w 1 tasks taken in hand, but 0 settled and 0 waiting"]),
         ({"tasks_adopted": 1}, ["G86 w 2 tasks taken in hand, but 1 settled and 0 waiting"]),
         ({"events_received": 4, "events_stale": 3}, ["G86 w counts 4 events of 3 that were sent"]),

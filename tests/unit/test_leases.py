@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -135,3 +136,112 @@ def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_lon
     finally:
         world.close()
     assert (len(late), max(late) < OVERRUN + 0.1) == (2, True), late
+
+
+class Store:
+    """The lock store and what it says next. ``answer``: None is no answer."""
+
+    def __init__(self, node: SimNode, keeps_running: bool = True) -> None:
+        self._node = node
+        self.keeps_running = keeps_running
+        self.answer: bool | None = True
+        self.slow = 0.0
+        self.calls: list[tuple[str, float]] = []
+        self.deadlines: dict[str, float] = {}  # what the guardian was told
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
+        return "value" if self._say("acquire", ttl) else None
+
+    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+        return self._say("refresh", ttl)
+
+    def release(self, key: str, value: str, timeout: float) -> bool:
+        return self._say("release", 0.0)
+
+    def lease(self, task_id: str, deadline: float) -> None:
+        self.deadlines[task_id] = deadline
+
+    def ended(self, task_id: str) -> None:
+        self.deadlines.pop(task_id, None)
+
+    def _say(self, call: str, ttl: float) -> bool:
+        self.calls.append((call, ttl))
+        if self.slow:
+            self._node.sleep(self.slow)
+        if self.answer is None:
+            raise Unavailable("no answer")
+        return self.answer
+
+
+def claimed(limits: Limits, keeps_running: bool = True) -> tuple[Simulation, SimNode, Store, LeaseKeeper, list[str]]:
+    world = Simulation(3)
+    node = world.node("w")
+    store, lost = Store(node, keeps_running), list[str]()
+    ports = replace(outside(node, None, store), warden=cast(Any, store))
+    keeper = LeaseKeeper(ports, limits)
+    assert keeper.claim("t", lambda: lost.append("t")) is not None
+    return world, node, store, keeper, lost
+
+
+@pytest.mark.parametrize(("hold", "last"), [(0.0, ("release", 0.0)), (10.0, ("refresh", 10.0))])
+def test_a_task_that_was_read_to_run_needs_no_lock_any_more(hold: float, last: tuple[str, float]) -> None:
+    world, _, store, keeper, lost = claimed(Limits())
+    assert keeper.fence("t", hold)
+    assert (keeper.owns("t"), keeper.holds("t"), store.calls[-1], store.deadlines) == (True, False, last, {})
+    world.node("w").start("leases", lambda: keeper.run(lambda: False))
+    world.run(lambda: False, 1000.0)
+    world.close()
+    assert (keeper.owns("t"), lost, store.calls[-1]) == (True, [], last)
+    keeper.release("t")
+    assert (keeper.owns("t"), store.calls[-1]) == (False, last), "there is no lock to give back"
+
+
+@pytest.mark.parametrize("hold", [0.0, 10.0])
+@pytest.mark.parametrize(
+    ("answer", "later", "ours"), [(False, 0.0, False), (None, 0.0, True), (None, 100.0, False)], ids=str
+)
+def test_a_lock_that_was_not_ours_any_more_starts_nothing(
+    hold: float, answer: bool | None, later: float, ours: bool
+) -> None:
+    """Where the server does not say, our own clock does."""
+    world, _, store, keeper, _ = claimed(Limits())
+    store.answer = answer
+    world.time += later
+    assert (keeper.fence("t", hold), keeper.owns("t")) == (ours, ours)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keeps_running", "fenced"),
+    [("auto", True, True), ("auto", False, False), ("keep", False, True), ("stop", True, False)],
+)
+def test_what_protects_a_run_is_as_the_server_says_unless_it_is_set(
+    wanted: str, keeps_running: bool, fenced: bool
+) -> None:
+    _, _, store, keeper, _ = claimed(Limits(on_lost_lease=wanted), keeps_running)
+    assert keeper.fence("t", 0.0)
+    assert (keeper.holds("t"), "t" in store.deadlines, len(store.calls)) == (not fenced, not fenced, 1 + fenced)
+
+
+def test_a_renewal_that_is_under_way_when_the_lock_goes_sets_the_guardian_no_deadline() -> None:  # G15
+    world, node, store, keeper, lost = claimed(Limits(acquire_ttl=9.0))
+    node.start("leases", lambda: keeper.run(lambda: False))
+    store.slow = 1.0
+    world.run(lambda: store.calls[-1][0] == "refresh", 10.0)
+    store.slow = 0.0
+    node.start("fence", lambda: keeper.fence("t", 0.0) and None)
+    world.run(lambda: keeper.owns("t") and not keeper.holds("t"), 0.5)
+    world.run(lambda: False, 100.0)
+    world.close()
+    assert (store.deadlines, lost, keeper.owns("t")) == ({}, [], True)
+
+
+def test_a_lost_lock_is_had_again_where_it_still_is_ours_or_free() -> None:
+    world, _, store, keeper, _ = claimed(Limits())
+    world.time += 100.0
+    assert not keeper.holds("t")
+    assert keeper.regain("t")
+    assert (keeper.holds("t"), store.calls[-1][0]) == (True, "refresh")
+    world.time += 100.0
+    store.answer = False
+    assert not keeper.regain("t")
+    assert [call for call, _ in store.calls[-2:]] == ["refresh", "acquire"]

@@ -18,7 +18,9 @@ from adapters.transports.memory.replies import Reply
 from adapters.transports.memory.requests import call_name
 from adapters.transports.memory.server import ServerModel
 from adapters.transports.memory.tasks import stamp
-from application.ports import Entry, Limits, Report
+from application.accounts import unaccounted
+from application.ports import Entry, Identity, Limits, Report
+from domain.errors import ConnectionRefused, Unavailable
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry
 from domain.status import Status
@@ -137,7 +139,7 @@ def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() 
     """Each of thirty tasks has told its end, and no answer says whether it was heard."""
     with Scene(Limits(concurrency=30)) as scene:
         tasks = [scene.add_task(command="20") for _ in range(30)]
-        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        assert scene.live(60.0, lambda: len(scene.started) == 30)
         scene.model.faults.add(Fault("task *", status=500))
         assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"success"})
         scene.calls.clear()
@@ -150,7 +152,7 @@ def test_a_server_in_trouble_is_asked_once_a_second_however_many_results_wait() 
 def test_one_result_that_cannot_be_looked_for_keeps_no_other_from_it() -> None:  # G12
     with Scene(Limits(concurrency=30)) as scene:
         tasks = [scene.add_task(command="20") for _ in range(30)]
-        assert scene.live(60.0, lambda: {*map(scene.status, tasks)} == {"running"})
+        assert scene.live(60.0, lambda: len(scene.started) == 30)
         scene.model.faults.add(Fault(f"task /task/{tasks[0]}/", status=500))
         scene.model.faults.add(Fault("task /task/", status=500))  # the list
         scene.live(60.0)
@@ -179,6 +181,8 @@ def test_a_task_whose_start_cannot_be_told_in_time_is_not_started() -> None:  # 
         assert scene.live(120.0, lambda: scene.status(task) != "pending")
         assert (scene.status(task), scene.started) == ("timeout", [])
         assert scene.kit.worker.delivery.waiting() == 0
+        seen = scene.kit.metrics.snapshot()
+        assert (seen.get("events_executed", 0), seen["events_handed_back"], unaccounted(seen, 0)) == (0, 1, [])
 
 
 def test_a_task_that_was_deleted_hides_no_end_of_another() -> None:  # G3
@@ -270,3 +274,225 @@ def test_thousands_of_offers_run_each_task_once_and_a_stop_gets_through() -> Non
         assert scene.live(600.0, lambda: {*map(scene.status, tasks)} == {"success"})
         assert sorted(scene.started) == sorted([stopped, *tasks])
         assert scene.kit.metrics.snapshot()["events_received"] > 1_000
+
+
+# -- the lock protects the claim, the status protects the run
+
+
+def go_away(scene: Scene) -> None:
+    scene.kit.network.conditions.up = False
+    for connection in list(scene.model.connections):
+        scene.model.disconnect(connection)
+
+
+def come_back(scene: Scene) -> None:
+    scene.kit.network.conditions.up = True
+
+
+TROUBLE: dict[str, tuple[Callable[[Scene], None], ...]] = {
+    "the server is away": (go_away,),
+    "its locks are gone": (lambda scene: scene.model.locks.clear(),),
+    "both": (go_away, lambda scene: scene.model.locks.clear()),
+}
+
+
+@pytest.mark.parametrize("seconds", [280, 320], ids=["ended meanwhile", "still running"])
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
+def test_five_minutes_of_trouble_end_no_running_task(
+    trouble: tuple[Callable[[Scene], None], ...], seconds: int
+) -> None:  # G3, G13, G15, G38
+    with Scene(Limits(concurrency=20)) as scene:
+        tasks = [scene.add_task(command=str(seconds)) for _ in range(20)]
+        assert scene.live(60.0, lambda: len(scene.started) == 20)
+        for deed in trouble:
+            deed(scene)
+        scene.live(300.0)
+        come_back(scene)
+        assert scene.live(120.0, lambda: {*map(scene.status, tasks)} == {"success"})
+        assert scene.live(60.0, lambda: not scene.kit.spool.pending() and not scene.kit.worker.delivery.waiting())
+        lines = "".join(f"{second}\n" for second in range(seconds))
+        assert {scene.model.logs[task] for task in tasks} == {lines}
+        assert sorted(scene.started) == sorted(tasks)
+        assert Counter(record.task for record in scene.model.history.of("terminal")) == Counter(tasks)
+
+
+def test_where_only_the_lock_protects_its_loss_ends_the_run() -> None:  # G15
+    with Scene(Limits(on_lost_lease="stop")) as scene:
+        task = scene.add_task(command="300")
+        assert scene.live(60.0, lambda: len(scene.started) == 1)
+        scene.live(30.0)
+        assert scene.model.locks.holder(f"task:lock:{task}"), "it is renewed"
+        scene.model.locks.clear()
+        assert scene.live(60.0, lambda: scene.status(task) == "error")
+        assert "lease_lost" in scene.model.tasks[task]["output"]
+
+
+def test_tasks_that_sleep_ask_for_nothing() -> None:  # G57
+    with Scene(Limits(concurrency=100)) as scene:
+        tasks = [scene.add_task(command="1000", save_log=False) for _ in range(100)]
+        assert scene.live(300.0, lambda: len(scene.started) == len(tasks))
+        scene.live(10.0)
+        assert not any(scene.model.locks.holder(f"task:lock:{task}") for task in tasks)
+        scene.calls.clear()
+        scene.live(60.0)
+        assert not [call for call in scene.calls if call.startswith("lock/")]
+
+
+@pytest.mark.parametrize("left", [0.5, 1.5, 2.5, 4.0])
+@pytest.mark.parametrize(("told_late", "check_takes"), [(False, 0.0), (True, 0.0), (True, 6.0)])
+def test_what_is_claimed_in_time_is_started_however_soon_its_deadline_is(
+    left: float, told_late: bool, check_takes: float
+) -> None:
+    """Also where the server learns of it after its check has listed what nobody has started, to end it later from that
+    old copy."""
+    with Scene() as scene:
+        scene.model.check_takes = check_takes
+        if told_late:
+            scene.model.faults.add(Fault("update running *", DISCARD, nth=1))
+        assert scene.live(60.0, lambda: bool(scene.model.connections))
+        scene.live(
+            scene.model._timeout_at - scene.model.clock() - left - 0.1
+        )  # the check comes right after the deadline
+        task = scene.add_task(command="20", timeout_at=stamp(scene.model.clock() + left))
+        scene.model.broadcast(task)
+        assert scene.live(120.0, lambda: scene.status(task) not in ("pending", "running"))
+        assert (scene.status(task), scene.started) == ("success", [task])
+
+
+def test_jobs_of_every_two_and_three_seconds_run_each_time() -> None:
+    with Scene() as scene:
+        assert scene.live(60.0, lambda: bool(scene.model.connections))
+        tasks = []
+        for second in range(60):
+            for every in (2, 3):
+                if second % every == 0:
+                    tasks.append(scene.add_task(command="1", timeout_at=stamp(scene.model.clock() + every)))
+                    scene.model.broadcast(tasks[-1])
+            scene.live(1.0)
+        assert scene.live(120.0, lambda: {*map(scene.status, tasks)} == {"success"})
+
+
+def test_a_run_that_the_server_shows_at_another_worker_ends_and_nothing_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # G13, G16
+    other = "4c3396cf-7601-48b7-aee2-002f906bfdc1"
+    with Scene() as scene:
+        task = scene.add_task(command="1000")
+        assert scene.live(60.0, lambda: len(scene.started) == 1)
+        scene.model.tasks[task]["worker_id"] = other
+        told = len(scene.model.history.of("update"))
+        assert scene.live(60.0, lambda: not scene.kit.worker.table.active())
+        assert scene.live(60.0, lambda: not scene.kit.worker.delivery.waiting())
+        assert (scene.status(task), len(scene.model.history.of("update"))) == ("running", told)
+        assert "the server shows it running at another worker" in caplog.text
+
+
+@pytest.mark.parametrize("shown", ["pending", "deleted"])
+def test_nothing_else_that_the_server_shows_ends_a_run(shown: str) -> None:
+    with Scene() as scene:
+        task = scene.add_task(command="200")
+        assert scene.live(60.0, lambda: len(scene.started) == 1)
+        scene.model.tasks[task] |= {"deleted": True} if shown == "deleted" else {"status": "pending"}
+        scene.live(100.0)
+        assert scene.kit.worker.table.active()
+
+
+class Robbed(MemoryJournal):
+    """The lock store is emptied, and another worker takes the task, when its start is kept."""
+
+    scene: Scene | None = None
+
+    def started(self, task_id: str) -> None:
+        super().started(task_id)
+        if self.scene is not None:
+            self.scene.model.locks.clear()
+            assert self.scene.model.locks.acquire(f"task:lock:{task_id}", 60.0)
+            self.scene = None
+
+
+def test_a_task_whose_lock_another_has_by_then_is_not_started() -> None:  # G13
+    """It is handed back under its lock, so not before the other lets go of it."""
+    journal = Robbed()
+    with Scene(journal=journal) as scene:
+        journal.scene = scene
+        task = scene.add_task(command="1")
+        assert scene.live(60.0, lambda: journal.scene is None)
+        scene.live(50.0)
+        assert (scene.started, scene.status(task)) == ([], "running")
+        assert scene.live(60.0, lambda: scene.status(task) == "success")
+        assert scene.started == [task]
+        seen = scene.kit.metrics.snapshot()
+        assert (seen["events_handed_back"], seen["events_executed"]) == (1, 1)
+
+
+def test_a_result_that_was_refused_once_waits_seconds() -> None:
+    """A failing database says no as well, and the next look may find it well."""
+    with Scene(journal=decided(GONE)) as scene:
+        assert scene.live(60.0, scene.kit.worker.link.up.is_set)  # which lets everything be looked for at once
+        scene.live(1.0)
+        scene.calls.clear()
+        assert scene.live(7.0, lambda: scene.calls[f"task /task/{GONE}/"] == 1)
+
+
+def test_registering_anew_pays_for_no_failure() -> None:
+    with Scene() as scene:
+        assert scene.live(60.0, lambda: len(scene.model.connections) == 1)
+        for failure in range(10):
+            before = scene.kit.metrics.snapshot()["connects"]
+            for connection in list(scene.model.connections):
+                scene.model.disconnect(connection)
+                connection.wake()
+            assert scene.live(60.0, lambda before=before: scene.kit.metrics.snapshot()["connects"] > before), failure  # type: ignore[misc]
+        before = scene.kit.metrics.snapshot()["connects"]
+        scene.kit.worker.link.renew()
+        assert scene.live(1.0, lambda: scene.kit.metrics.snapshot()["connects"] > before)
+
+
+def test_a_connection_that_lasted_lets_the_next_failure_start_from_the_beginning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # G46
+    caplog.set_level("INFO")
+
+    def lose() -> float:
+        for connection in list(scene.model.connections):
+            scene.model.disconnect(connection)
+            connection.wake()
+        caplog.clear()
+        assert scene.live(60.0, lambda: "connecting anew in" in caplog.text)
+        return float(caplog.text.split("connecting anew in ")[1].split()[0])
+
+    with Scene(Limits(reconnect_cap=1000.0)) as scene:
+        for _ in range(9):
+            assert scene.live(2000.0, scene.kit.worker.link.up.is_set)
+            delay = lose()
+        assert delay > 1.0, "many failures in a row"
+        assert scene.live(2000.0, scene.kit.worker.link.up.is_set)
+        scene.live(61.0)
+        assert lose() <= 1.0
+
+
+@pytest.mark.parametrize("error", [ConnectionRefused("full", 200.0), Unavailable("503", 200.0)], ids=repr)
+def test_the_next_try_to_connect_waits_as_long_as_the_server_asked(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:  # G46
+    with Scene() as scene:
+        tries: list[float] = []
+
+        def refuse(identity: Identity) -> None:
+            tries.append(scene.node.now())
+            raise error
+
+        monkeypatch.setattr(scene.kit.transport, "connect", refuse)
+        assert scene.live(1000.0, lambda: len(tries) == 2)
+        assert tries[1] - tries[0] >= 200.0
+
+
+def test_an_end_that_the_server_already_holds_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:  # G3
+    with Scene() as scene:
+        task = scene.add_task(command="5")
+        assert scene.live(60.0, lambda: len(scene.started) == 1)
+        scene.model.end(task, "canceled")
+        assert scene.live(60.0, lambda: not scene.kit.worker.table.active() and not scene.kit.worker.delivery.waiting())
+        assert "superseded: the server already holds canceled" in caplog.text
+        assert scene.kit.metrics.snapshot()["results_superseded"] == 1
+        assert scene.status(task) == "canceled"

@@ -161,7 +161,7 @@ class PostgreSql:
             dbname=self._args.database,
             sslmode=mode,
             sslrootcert=self._args.ca_file or ("system" if mode == "verify-full" else None),
-            options=options,
+            options=limit,
         )
         connection = self._driver.Connection(self._handshake(described))
         connection.prepare_threshold = 0  # the server takes exactly one statement in a text that it prepares

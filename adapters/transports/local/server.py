@@ -25,6 +25,8 @@ class LocalServer:
     """Plans runs from a schedule file and stores how they end. Locks are in memory: the state directory has one
     worker only."""
 
+    keeps_running = True  # what runs is on disk, and only its worker changes that
+
     def __init__(self, runtime: Runtime, planner: Planner, store: Store, credentials: CredentialSource) -> None:
         self._runtime = runtime
         self._planner = planner
@@ -159,10 +161,12 @@ class LocalServer:
             self._locks[key] = (value, self._runtime.now() + ttl)
             return True
 
-    def release(self, key: str, value: str, timeout: float) -> None:
+    def release(self, key: str, value: str, timeout: float) -> bool:
         with self._guard:
-            if self._holder(key) == value:
-                del self._locks[key]
+            if self._holder(key) != value:
+                return False
+            del self._locks[key]
+            return True
 
     def _holder(self, key: str) -> str:
         value, until = self._locks.get(key, ("", 0.0))

@@ -25,7 +25,7 @@ from adapters.transports.memory.tasks import (
     on_the_wire,
     stamp,
 )
-from adapters.transports.memory.timeouts import TimeoutCheck
+from adapters.transports.memory.timeouts import LAG, TimeoutCheck
 from adapters.wire.framing import SEPARATOR
 
 MESSAGE_LIMIT = 10_240
@@ -71,6 +71,8 @@ class ServerModel:
         self.away: set[str] = set()  # of replies.DATABASE, REDIS, AUTH
         self.frozen = False
         self.abandoned: list[Callable[[], object]] = []  # requests to a frozen server whose clients have left
+        self.redispatches = False  # another kind of server: a running task without a lock is offered again
+        self.check_takes = LAG  # seconds from the list of tasks that nobody has started to their end
         self._numbers = 0
         self._dispatch_at = clock() + DISPATCH_EVERY
         self._timeouts = TimeoutCheck(clock())
@@ -186,12 +188,20 @@ class ServerModel:
             connection.wake()
         if now >= self._dispatch_at:
             self._dispatch_at = now + DISPATCH_EVERY
+            if self.redispatches:
+                self._take_back()
             for row in self._pending()[:DISPATCH_LIMIT]:
                 self._broadcast(row)
         self._timeouts.tick(self)
         if now >= self._expiry_at and DATABASE not in self.away:
             self._expiry_at = now + approvals.EXPIRY_EVERY
             approvals.expire(self)
+
+    def _take_back(self) -> None:
+        for row in self.tasks.values():
+            if row["status"] == "running" and not self.locks.holder(f"task:lock:{row['id']}"):
+                row["status"] = "pending"
+                self._note("taken back", row["id"])
 
     def broadcast(self, task_id: str) -> None:
         """Send a pending task out now."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from adapters.transports.memory.server import ServerModel
 
 EVERY = 30.0  # seconds between two lists
-LAG = 2.0  # seconds from a list to its writes
+LAG = 2.0  # seconds from a list to its writes, usually
 LIMIT = 50
 LOCKED = 100.0  # seconds
 
@@ -43,7 +43,7 @@ class TimeoutCheck:
         late = [it for it in model.tasks.values() if it["status"] == "pending" and it["timeout_at"] <= stamp(now)]
         self._listed = [dict(row) for row in late[:LIMIT]]
         if self._listed:
-            self._write_at = now + LAG
+            self._write_at = now + model.check_takes
 
     def _write(self, model: ServerModel, now: float) -> None:
         listed, self._listed = self._listed, []
@@ -52,5 +52,6 @@ class TimeoutCheck:
         for copy in listed:
             if copy["id"] in model.tasks and model.locks.acquire(f"task:lock:{copy['id']}", LOCKED):
                 end = {"status": "timeout", "time_end": stamp(now), "failure_reason": "timeout"}
+                before = model.tasks[copy["id"]]["status"]
                 model.tasks[copy["id"]] |= copy | end
-                model.note("ended by server", copy["id"], status="timeout")
+                model.note("ended by server", copy["id"], status="timeout", before=before)
