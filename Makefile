@@ -44,7 +44,7 @@ run: $(VENV)/.run ## start the worker (settings: config_worker.json, environment
 	@exec $(BIN)/python bootstrap.py
 
 demo: $(VENV)/.run ## show ten sample tasks, one of each category, at work; ends by itself
-	@$(BIN)/python -m adapters.testkit.demo
+	@$(BIN)/python -m tests.support.demo
 
 check: $(VENV)/.dev ## formatting, lint, import rules, types
 	$(BIN)/ruff format --check .
@@ -56,10 +56,10 @@ test: check ## all checks and all tests, in less than 5 minutes
 	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not torture" --cov --cov-report=term
 
 torture: $(VENV)/.dev ## the long form of the reliability tests: make torture MINUTES=30
-	MINUTES=$(MINUTES) $(BIN)/python -m adapters.testkit.torture
+	MINUTES=$(MINUTES) $(BIN)/python -m tests.support.torture
 
 mutants: $(VENV)/.dev ## show that each deliberate defect turns a test red
-	$(BIN)/python -m adapters.testkit.mutants
+	$(BIN)/python -m tests.support.mutants
 
 peers: ## install the real servers and tools that tests use (Debian packages; needs root)
 	apt-get update -qq

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adapters.cli.commands import Program, Task
     from adapters.config.load import Loaded
-    from adapters.journal.statedir import PauseMark
+    from adapters.guardian.link import GuardianLink
+    from adapters.guardian.observers import Observers
     from adapters.observability.redact import Redactor
     from adapters.process.cgroups import Cgroups
-    from adapters.process.guardian_link import GuardianLink
-    from adapters.process.observers import Observers
     from adapters.process.ports import Processes
-    from adapters.process.signals import Wishes
     from adapters.process.supervisor import Supervisor
     from adapters.runners.container import Leftovers, Owner
+    from adapters.runtime.signals import Wishes
+    from adapters.state.directory import PauseMark
     from application.ports import Coordination, Identity, Limits, Ports, Transport
     from application.worker import Worker
     from domain.result import Result
@@ -52,7 +52,7 @@ def see_own_modules() -> None:
 
 if __name__ == "__main__":  # here, because an older Python would stumble over what follows
     see_own_modules()
-    from adapters.process.interpreter import go_on_where_the_packages_are
+    from adapters.guardian.interpreter import go_on_where_the_packages_are
 
     go_on_where_the_packages_are(ROOT)
 
@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         start_well()
     see_own_modules()
-    from adapters.process import guardian
-    from adapters.process.guardian_link import link_from_environment
+    from adapters.guardian import guardian
+    from adapters.guardian.link import link_from_environment
 
     guardian.forbid_inspection()
     if not runs_the_worker(arguments):
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         return command_line(program(), arguments)
     link = link_from_environment()
     if link is None:
-        from adapters.process.interpreter import safety_flags
+        from adapters.guardian.interpreter import safety_flags
 
         return guardian.Guardian([sys.executable, *safety_flags(), str(Path(__file__).resolve()), *arguments]).run()
     with contextlib.closing(link):
@@ -146,7 +146,7 @@ def check(loaded: Loaded) -> str:
     """What there is to say of settings that could be loaded. Raises ConfigError if the schedule is not right."""
     if loaded.settings.chosen_transport != "local":
         return "the settings are right"
-    from adapters.transports.local.schedule import read
+    from adapters.local.schedule import read
     from application.ports import Identity
     from domain.errors import ConfigError
 
@@ -159,8 +159,8 @@ def check(loaded: Loaded) -> str:
 
 
 def pause_mark(loaded: Loaded) -> PauseMark:
-    from adapters.config.identity import private_directory
-    from adapters.journal.statedir import PauseMark
+    from adapters.state.directory import PauseMark
+    from adapters.state.identity import private_directory
 
     return PauseMark(private_directory(loaded.path(loaded.settings.state_dir)))
 
@@ -208,7 +208,7 @@ def make_registry(
 
 def execute_once(loaded: Loaded, task: Task) -> Result:
     """One task here and now, without a server: ``exec``."""
-    from adapters.config.credentials import LocalCredentials
+    from adapters.local.credentials import LocalCredentials
     from adapters.process.supervisor import Supervisor
     from domain.runner import ExecutionContext
 
@@ -241,9 +241,9 @@ def execute_once(loaded: Loaded, task: Task) -> Result:
 
 def run_worker(loaded: Loaded, guardian: GuardianLink | None) -> int:
     """Run until a signal says otherwise; returns the exit status."""
-    from adapters.process.signals import Wishes
-    from adapters.process.starting import TEMPORARY, is_passing
+    from adapters.guardian.starting import TEMPORARY, is_passing
     from adapters.runtime.heap import give_large_blocks_back
+    from adapters.runtime.signals import Wishes
     from domain.errors import WorkerError
 
     give_large_blocks_back()
@@ -294,10 +294,10 @@ def take_state(
     """
     import logging
 
-    from adapters.config.identity import private_directory
-    from adapters.journal.statedir import Occupied, StateLock
-    from adapters.process.guardian import boottime
+    from adapters.guardian.guardian import boottime
     from adapters.process.killing import is_alive
+    from adapters.state.directory import Occupied, StateLock
+    from adapters.state.identity import private_directory
 
     state_dir = private_directory(loaded.path(loaded.settings.state_dir))
     deadline, told = boottime() + longest_end(loaded), False
@@ -403,13 +403,13 @@ def assemble(
     stack: contextlib.ExitStack,
 ) -> Assembled:
     """Build the whole graph. What has to be closed is closed by ``stack``, the last one first."""
-    from adapters.config.identity import worker_id
+    from adapters.guardian.observers import Observers
     from adapters.observability.redact import RedactedCredentials
     from adapters.process.environment import child_environment
-    from adapters.process.observers import Observers
-    from adapters.process.private import prefix_of
-    from adapters.process.remains import owner_of
+    from adapters.process.orphans import owner_of
+    from adapters.process.temporary_files import prefix_of
     from adapters.runners.container import Leftovers, Owner
+    from adapters.state.identity import worker_id
     from application.execution import Contexts, Execution
     from application.ports import Node
     from application.worker import Worker
@@ -462,10 +462,10 @@ def make_ports(
     guardian: GuardianLink | None,
     stack: contextlib.ExitStack,
 ) -> Ports:
-    from adapters.journal.spool import FileSpool
+    from adapters.guardian.unguarded import NoWarden
     from adapters.journal.sqlite import SqliteJournal
-    from adapters.process.remains import ProcessRemains, owner_of
-    from adapters.process.unguarded import NoWarden
+    from adapters.process.orphans import ProcessRemains, owner_of
+    from adapters.spool.file import FileSpool
     from application.ports import Ports
 
     journal = SqliteJournal(state_dir / "journal.sqlite")
@@ -489,7 +489,7 @@ def make_ports(
 
 def make_identity(loaded: Loaded, identity_id: str, registry: RunnerRegistry, problems: list[str]) -> Identity:
     """Who this worker is and what it takes; a category without a runner is left out and told in ``problems``."""
-    from adapters.config.identity import default_name
+    from adapters.state.identity import default_name
     from application.ports import Identity
 
     asked = loaded.settings.worker
@@ -502,7 +502,7 @@ def make_identity(loaded: Loaded, identity_id: str, registry: RunnerRegistry, pr
 
 
 def make_supervisor(loaded: Loaded, state_dir: Path, observer: Observers) -> Supervisor:
-    from adapters.process.remains import owner_of
+    from adapters.process.orphans import owner_of
     from adapters.process.supervisor import Supervisor
 
     owner = owner_of(state_dir)
@@ -584,8 +584,8 @@ def websocket_pair(
 ) -> tuple[Transport, Coordination]:
     from adapters.apiserver.coordination import HttpCoordination
     from adapters.apiserver.http import ApiClient
+    from adapters.apiserver.stream import LinkOptions, WebSocketTransport
     from adapters.apiserver.tls import tls_context
-    from adapters.transports.websocket import LinkOptions, WebSocketTransport
     from adapters.wire.endpoints import ApiAddress, ProxyAddress
 
     server = loaded.settings.server
@@ -604,10 +604,10 @@ def websocket_pair(
 def local_pair(
     loaded: Loaded, runtime: Any, state_dir: Path, closing: contextlib.ExitStack
 ) -> tuple[Transport, Coordination]:
-    from adapters.config.credentials import LocalCredentials
-    from adapters.transports.local.planner import Planner
-    from adapters.transports.local.server import LocalServer
-    from adapters.transports.local.store import Store
+    from adapters.local.credentials import LocalCredentials
+    from adapters.local.planner import Planner
+    from adapters.local.server import LocalServer
+    from adapters.local.store import Store
 
     store = Store(state_dir / "history.sqlite")
     closing.callback(store.close)
@@ -619,9 +619,9 @@ def local_pair(
 
 def memory_pair(runtime: Any, metrics: Any, closing: contextlib.ExitStack) -> tuple[Transport, Coordination]:
     from adapters.apiserver.coordination import HttpCoordination
-    from adapters.apiserver.memory import MemoryApiClient
-    from adapters.transports.memory.network import MemoryServer
-    from adapters.transports.memory.transport import MemoryTransport
+    from adapters.testkit.model.client import MemoryApiClient
+    from adapters.testkit.model.network import MemoryServer
+    from adapters.testkit.model.stream import MemoryTransport
 
     server = MemoryServer(runtime)
     server.start()

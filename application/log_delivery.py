@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from application.log_comparison import Others, compare
+from adapters.apiserver.log_comparison import Others, compare
 from application.ports import Batch, Ports
 from domain.errors import CoordinationError, NotFound, Refused
 

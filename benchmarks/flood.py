@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adapters.journal.spool import FileSpool
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
+from adapters.spool.file import FileSpool
 from adapters.testkit.workers import WorkerKit, memory_server
 from domain.runner import RunnerRegistry
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adapters.transports.local.store import Run, Store
+from adapters.local.store import Run, Store
 
 ENDS = 200
 

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program
+from tests.support.program import Program
 
 BATCH = 50
 WARM = 200

@@ -19,10 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adapters.journal.spool import FileSpool
 from adapters.observability.redact import Redactor
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
+from adapters.spool.file import FileSpool
 from domain.runner import ExecutionContext
 
 ROUNDS = 5

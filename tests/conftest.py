@@ -12,9 +12,9 @@ from hypothesis import Phase, settings
 
 from adapters.process import tree
 from adapters.process.supervisor import Supervisor
-from adapters.testkit import engines
+from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import memory_server
-from adapters.transports.memory.network import MemoryServer
+from tests.support import engines
 
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
 settings.register_profile("no-shrinking", derandomize=True, phases=[Phase.explicit, Phase.generate])

@@ -16,7 +16,7 @@ HOMES = {
     "urllib3": ("adapters/apiserver/", "adapters/runners/", "adapters/transports/"),
     "click": ("adapters/cli/",),
     "pydantic": ("adapters/config/",),
-    "cronsim": ("adapters/transports/local/",),
+    "cronsim": ("adapters/local/",),
     "aiohttp": ("adapters/testkit/",),
     "sqlalchemy": ("adapters/runners/database/",),
     "docker": ("adapters/runners/container/",),

@@ -11,7 +11,7 @@ from typing import Any
 from adapters.apiserver.answers import KeyRefused, UnknownRoute
 from adapters.apiserver.fields import mapping, text, uuid_text
 from adapters.apiserver.http import ApiClient
-from adapters.apiserver.memory import MemoryApiClient
+from adapters.testkit.model.client import MemoryApiClient
 from domain.errors import NotFound, Refused, Unavailable
 from domain.runner import Approval
 

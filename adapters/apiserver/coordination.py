@@ -13,8 +13,8 @@ from adapters.apiserver.answers import BadRequest, KeyRefused
 from adapters.apiserver.approvals import HttpApprovals
 from adapters.apiserver.fields import mapping, text, uuid_text
 from adapters.apiserver.http import ApiClient
-from adapters.apiserver.memory import MemoryApiClient
 from adapters.apiserver.task_logs import HttpTaskLogs
+from adapters.testkit.model.client import MemoryApiClient
 from adapters.wire.endpoints import path_part
 from adapters.wire.messages import BadMessage, decode_task
 from application.ports import Category, Identity

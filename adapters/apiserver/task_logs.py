@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.apiserver.answers import BadRequest, KeyRefused
 from adapters.apiserver.fields import mapping, size, uuid_text
 from adapters.apiserver.http import ApiClient
-from adapters.apiserver.memory import MemoryApiClient
+from adapters.testkit.model.client import MemoryApiClient
 from domain.errors import NotFound, Unavailable
 
 # Who leaves a slow server in the middle of an append destroys the log: as long as the server's own limit.

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adapters.journal.text import cap_marker, cut_between_characters, repair
+from adapters.spool.utf8 import cap_marker, cut_between_characters, repair
 from application.ports import Batch, Entry, Report
 from domain.errors import JournalError
 

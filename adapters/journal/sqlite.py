@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adapters.journal.records import decode_entry, encode_entry
-from adapters.journal.swap import ROWS, SIDES, begin_swap, dead_letters, finish_swap, rescue, sync_directory
+from adapters.journal.entry_codec import decode_entry, encode_entry
+from adapters.journal.replacement import ROWS, SIDES, begin_swap, dead_letters, finish_swap, rescue, sync_directory
 from application.ports import Entry, Report
 from domain.errors import ConfigError, JournalError
 

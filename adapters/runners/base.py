@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from adapters.runners.asking import CancellableSource
+from adapters.runners.cancellable_credentials import CancellableSource
 from domain.errors import InvalidTask, MissingExtra, WorkerError
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, Urgency

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from adapters.process.environment import child_environment
 from adapters.process.output import HeadTail
 from adapters.process.ports import Command, Exit, Processes
-from adapters.process.private import ANYBODY
 from adapters.process.supervisor import Supervisor
+from adapters.process.temporary_files import ANYBODY
 from adapters.process.workdir import NoWorkingDirectory, leave, prepare
 from adapters.runners.arguments import LONE
 from adapters.runners.base import BaseRunner

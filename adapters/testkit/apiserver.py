@@ -18,12 +18,12 @@ from aiohttp import web
 
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.event_stream import EventStream
-from adapters.transports.memory.controls import ServerControls
-from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, TORN, Fault
-from adapters.transports.memory.replies import AUTH, AUTH_TRIES, Reply
-from adapters.transports.memory.requests import answer, call_name
-from adapters.transports.memory.server import PING_DEADLINE, Connection
-from adapters.transports.memory.tasks import parse
+from adapters.testkit.model.controls import ServerControls
+from adapters.testkit.model.faults import DISCARD, DROP, GARBAGE, LOST, REFUSE, TORN, Fault
+from adapters.testkit.model.replies import AUTH, AUTH_TRIES, Reply
+from adapters.testkit.model.requests import answer, call_name
+from adapters.testkit.model.server import PING_DEADLINE, Connection
+from adapters.testkit.model.tasks import parse
 
 PREFIX = "/api/v1"
 TICK = 0.05

@@ -7,7 +7,7 @@ import threading
 
 from aiohttp import WSMsgType, web
 
-from adapters.transports.memory.server import Connection, ServerModel
+from adapters.testkit.model.server import Connection, ServerModel
 
 
 class EventStream:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.transports.memory.controls import ServerControls
+from adapters.testkit.model.controls import ServerControls
 from adapters.wire.framing import SEPARATOR
 from application.ports import Coordination, Identity, Report, Transport
 from domain.errors import ConnectionLost, ConnectionRefused, NotFound, TransportError, WorkerError

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.apiserver.coordination import HttpCoordination
-from adapters.apiserver.memory import MemoryApiClient
+from adapters.guardian.unguarded import NoWarden
 from adapters.journal.memory import MemoryJournal, MemorySpool
 from adapters.observability.metrics import MemoryMetrics
-from adapters.process.unguarded import NoWarden
 from adapters.runtime.threads import ThreadRuntime
-from adapters.transports.memory.network import MemoryNetwork, MemoryServer
-from adapters.transports.memory.transport import MemoryTransport
+from adapters.testkit.model.client import MemoryApiClient
+from adapters.testkit.model.network import MemoryNetwork, MemoryServer
+from adapters.testkit.model.stream import MemoryTransport
 from application.accounts import unaccounted
 from application.execution import Contexts, Execution
 from application.ports import Entry, Identity, Journal, Limits, LogSpool, Node, Ports, Runtime, Warden

@@ -17,15 +17,15 @@ import pytest
 from adapters.process import tree
 from adapters.runners.command import ProcessOptions
 from adapters.runners.container import ContainerRunner, Leftovers, Owner
-from adapters.testkit.dockerapi import FakeDocker
-from adapters.testkit.enginegate import EngineGate
-from adapters.testkit.engines import ask
-from adapters.testkit.program import wait_until
 from application.ports import Limits
 from application.reporting import output_for
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext
 from domain.status import Status
+from tests.support.dockerapi import FakeDocker
+from tests.support.enginegate import EngineGate
+from tests.support.engines import ask
+from tests.support.program import wait_until
 
 STUBBORN = ["sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.1; done"]
 POLITE = ["sh", "-c", "trap 'exit 0' TERM; echo up; while true; do sleep 0.1; done"]

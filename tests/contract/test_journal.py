@@ -13,8 +13,8 @@ import pytest
 from pytest_mock import MockerFixture
 
 from adapters.journal.memory import MemoryJournal
+from adapters.journal.replacement import begin_swap
 from adapters.journal.sqlite import SqliteJournal
-from adapters.journal.swap import begin_swap
 from application.ports import Entry, Journal, Report
 from domain.errors import JournalError
 from domain.status import Status

@@ -13,9 +13,9 @@ import pytest
 
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
-from adapters.transports.websocket import LinkOptions, WebSocketTransport
 from adapters.wire.endpoints import ApiAddress
 from adapters.wire.framing import SEPARATOR, FrameDecoder
 from application.link import Link

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.journal.memory import MemorySpool
-from adapters.journal.spool import FileSpool
-from adapters.journal.text import cut_between_characters, repair
+from adapters.spool.file import FileSpool
+from adapters.spool.utf8 import cut_between_characters, repair
 from application.ports import Batch, LogSpool
 from domain.errors import JournalError
 

@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.config.credentials import LocalCredentials
+from adapters.local.credentials import LocalCredentials
+from adapters.local.cron import Cron
+from adapters.local.planner import Planner
+from adapters.local.schedule import Job
+from adapters.local.server import LocalServer
+from adapters.local.store import Run, Store
 from adapters.runtime.threads import ThreadRuntime
+from adapters.testkit.model.controls import ServerControls
 from adapters.testkit.transport_contract import Site, TransportContract, WorkerLink, someone
-from adapters.transports.local.cron import Cron
-from adapters.transports.local.planner import Planner
-from adapters.transports.local.schedule import Job
-from adapters.transports.local.server import LocalServer
-from adapters.transports.local.store import Run, Store
-from adapters.transports.memory.controls import ServerControls
 
 NEVER = Cron("0 0 1 1 *", ZoneInfo("UTC"))
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 import pytest
 
 from adapters.apiserver.coordination import HttpCoordination
-from adapters.apiserver.memory import MemoryApiClient
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runtime.threads import ThreadRuntime
+from adapters.testkit.model.client import MemoryApiClient
+from adapters.testkit.model.network import MemoryServer
+from adapters.testkit.model.stream import MemoryTransport
 from adapters.testkit.transport_contract import Site, TransportContract, WorkerLink
-from adapters.transports.memory.network import MemoryServer
-from adapters.transports.memory.transport import MemoryTransport
 
 
 class TestMemoryTransport(TransportContract):

@@ -9,9 +9,9 @@ import pytest
 
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.stream import WebSocketTransport
 from adapters.observability.metrics import MemoryMetrics
 from adapters.testkit.transport_contract import Site, TransportContract, WorkerLink
-from adapters.transports.websocket import WebSocketTransport
 from adapters.wire.endpoints import ApiAddress
 
 pytest.importorskip("aiohttp", reason="aiohttp is missing; install the extra testkit to run the simulated server")

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from adapters.guardian.unguarded import NoWarden
 from adapters.observability.metrics import MemoryMetrics
-from adapters.process.unguarded import NoWarden
 from adapters.testkit.simulation import SimNode, Simulation
 from application.link import Link
 from application.ports import Identity, Limits, Node, Ports

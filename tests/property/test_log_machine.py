@@ -21,11 +21,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from adapters.journal import task_log
 from adapters.journal.memory import MemorySpool
-from adapters.journal.spool import FileSpool
-from adapters.journal.text import cap_marker, cut_between_characters, repair
 from adapters.observability.metrics import MemoryMetrics
+from adapters.spool import task_log
+from adapters.spool.file import FileSpool
+from adapters.spool.utf8 import cap_marker, cut_between_characters, repair
 from adapters.testkit.simulation import SimNode, Simulation
 from application.log_delivery import LogDelivery
 from application.ports import LogSpool, Ports

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from adapters.transports.local.cron import Cron
+from adapters.local.cron import Cron
 from domain.errors import ConfigError
 
 HOUR, DAY = 3600, 86400

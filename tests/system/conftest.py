@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit.file_machine import Machine
-from adapters.testkit.ssh_peer import SSHD, SshPeer
+from tests.support.file_machine import Machine
+from tests.support.ssh_peer import SSHD, SshPeer
 
 
 @pytest.fixture(scope="module")

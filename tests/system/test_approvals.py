@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from adapters.runners.approval import ApprovalRunner
+from adapters.testkit.model.faults import DISCARD, REFUSE, Fault
+from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.faults import DISCARD, REFUSE, Fault
-from adapters.transports.memory.network import MemoryServer
 from application.ports import Identity, Limits
 from domain.runner import RunnerRegistry
 

@@ -17,11 +17,11 @@ import pytest
 import trustme
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.canary import Sampler, files, leaks
-from adapters.testkit.dockerapi import FakeDocker
-from adapters.testkit.mail_peer import MailBox
-from adapters.testkit.peers_small import Served, answer, http_peer
-from adapters.testkit.program import Program, Start
+from tests.support.canary import Sampler, files, leaks
+from tests.support.dockerapi import FakeDocker
+from tests.support.mail_peer import MailBox
+from tests.support.peers_small import Served, answer, http_peer
+from tests.support.program import Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

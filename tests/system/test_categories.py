@@ -11,9 +11,9 @@ import pytest
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
+from adapters.testkit.model.faults import REFUSE, Fault
+from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.faults import REFUSE, Fault
-from adapters.transports.memory.network import MemoryServer
 from application import categories
 from application.ports import Identity, Limits
 from domain.runner import RunnerRegistry

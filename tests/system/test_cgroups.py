@@ -15,12 +15,12 @@ from adapters.process import cgroups, tree
 from adapters.process.cgroups import PREFIX, Cgroups, find_parent
 from adapters.process.ports import Command, Exit
 from adapters.process.supervisor import Supervisor
-from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, wait_until
 from domain.errors import ConfigError
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
+from tests.support import trees
+from tests.support.program import Program, wait_until
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -11,16 +11,14 @@ import pytest
 
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.stream import LinkOptions, WebSocketTransport
+from adapters.guardian.unguarded import NoWarden
 from adapters.journal.memory import MemoryJournal, MemorySpool
 from adapters.observability.metrics import MemoryMetrics
-from adapters.process.unguarded import NoWarden
 from adapters.runners.base import BaseRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.chaosproxy import ChaosProxy, Mode
-from adapters.testkit.judge import judge
 from adapters.testkit.workers import NoRemains
-from adapters.transports.websocket import LinkOptions, WebSocketTransport
 from adapters.wire.endpoints import ApiAddress
 from application.accounts import unaccounted
 from application.execution import Contexts, Execution
@@ -29,6 +27,8 @@ from application.worker import Worker
 from domain.errors import ConnectionLost, TransportError
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry
+from tests.support.chaosproxy import ChaosProxy, Mode
+from tests.support.judge import judge
 
 # What a reset leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import clockjump
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.clockjump import DAY, YEAR, ClockJump
-from adapters.testkit.program import Program, Start, wait_until
 from application.leases import lock_key
+from tests.support import clockjump
+from tests.support.clockjump import DAY, YEAR, ClockJump
+from tests.support.program import Program, Start, wait_until
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 LEASE = 10  # seconds; the least that the settings allow

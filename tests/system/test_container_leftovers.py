@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.dockerapi import FakeDocker
-from adapters.testkit.enginegate import EngineGate
-from adapters.testkit.engines import ask
-from adapters.testkit.program import Program, wait_until
+from tests.support.dockerapi import FakeDocker
+from tests.support.enginegate import EngineGate
+from tests.support.engines import ask
+from tests.support.program import Program, wait_until
 
 pytest.importorskip("docker", reason="the extra `docker` is missing: make setup")
 

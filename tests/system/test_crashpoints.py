@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.journal.spool import FileSpool
 from adapters.journal.sqlite import SqliteJournal
-from adapters.testkit import crashpoint
-from adapters.testkit.crashpoint import HANDSHAKE, CrashPoints, Point, Tried, few
+from adapters.spool.file import FileSpool
+from tests.support import crashpoint
+from tests.support.crashpoint import HANDSHAKE, CrashPoints, Point, Tried, few
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.skipif(bool(crashpoint.missing()), reason=crashpoint.missing() or "strace works")
@@ -25,7 +25,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from adapters.journal import sqlite
-from adapters.journal.spool import FileSpool
+from adapters.spool.file import FileSpool
 from application.ports import Entry, Report
 from domain.errors import JournalError
 from domain.status import Status

@@ -18,11 +18,11 @@ import pytest
 
 from adapters.runners.database import DatabaseRunner
 from adapters.runners.database.engines import Sqlite
-from adapters.testkit import peers
 from application.ports import Limits
 from application.reporting import output_for
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
+from tests.support import peers
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,9 +13,9 @@ from adapters.runners.database import DatabaseRunner
 from adapters.runners.database.rows import Rows
 from adapters.runners.database.session import Cancelled
 from adapters.runners.database.settings import DatabaseArgs
-from adapters.testkit import peers
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, Credential, ExecutionContext
+from tests.support import peers
 
 
 class Keys:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import demo, demo_tasks, peers
-from adapters.testkit.demo_view import Ended, View, cut, wrapped
-from adapters.testkit.terminal import open_terminal
+from tests.support import demo, demo_tasks, peers
+from tests.support.demo_view import Ended, View, cut, wrapped
+from tests.support.terminal import open_terminal
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM = [sys.executable, "-m", "adapters.testkit.demo"]
+PROGRAM = [sys.executable, "-m", "tests.support.demo"]
 
 
 def leftovers(told: str) -> list[str]:

@@ -19,10 +19,10 @@ from adapters.runners.file.runner import FileRunner
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit.peers_small import answer, http_peer
 from domain.result import Result
 from domain.runner import Approval, Credential, ExecutionContext, Runner
 from domain.status import Status
+from tests.support.peers_small import answer, http_peer
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(path.stem for path in (ROOT / "docs" / "runners").glob("*.md"))

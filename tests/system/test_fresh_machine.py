@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.process.interpreter import NEEDED
+from adapters.guardian.interpreter import NEEDED
 
 ROOT = Path(__file__).parent.parent.parent
 LONG = 120  # seconds; a virtual environment is made within

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.process import guardian, guardian_link
-from adapters.testkit import trees
+from adapters.guardian import guardian
+from adapters.guardian import link as guardian_link
+from tests.support import trees
 
 ROOT = Path(__file__).parent.parent.parent
 
 GUARD = """
 import sys
 sys.path.insert(0, {root!r})
-from adapters.process import guardian
+from adapters.guardian import guardian
 guardian.LATE = 0.2
 guardian.HANG = {hang}
 guardian.BACKOFF = (0.05,)
@@ -36,8 +37,9 @@ sys.exit(guardian.Guardian([sys.executable, "-c", sys.argv[1], *sys.argv[2:]]).r
 WORKER = """
 import os, subprocess, sys, time
 sys.path.insert(0, {root!r})
-from adapters.process import guardian, guardian_link, killing
-from adapters.testkit import trees
+from adapters.guardian import guardian, link as guardian_link
+from adapters.process import killing
+from tests.support import trees
 link = guardian_link.link_from_environment()
 guardian.become_subreaper()
 notes, mark, deed = sys.argv[1:4]
@@ -167,7 +169,7 @@ def test_a_killed_worker_is_not_a_zombie(guarded: Callable[[str], Guarded]) -> N
 FAILING = """
 import os, sys
 sys.path.insert(0, {root!r})
-from adapters.process import guardian_link
+from adapters.guardian import link as guardian_link
 link = guardian_link.link_from_environment()
 notes = sys.argv[1]
 with open(notes, "a") as file:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import ROOT, Program, Start
-from adapters.testkit.terminal import open_terminal
+from tests.support.program import ROOT, Program, Start
+from tests.support.terminal import open_terminal
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.stream import LinkOptions
+from adapters.apiserver.websocket import open_connection
+from adapters.net.duplex import boottime
 from adapters.runners.base import BaseRunner
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
-from adapters.transports.connection import open_connection
-from adapters.transports.duplex import boottime
-from adapters.transports.websocket import LinkOptions
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from domain.errors import ConnectionLost, ConnectionRefused, Unavailable
 from domain.result import Result

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import jail, trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, Start, wait_until
+from tests.support import jail, trees
+from tests.support.program import Program, Start, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
@@ -189,8 +189,9 @@ def test_five_thousand_orphans_leave_no_zombies(program: Jailed) -> None:  # G24
 REUSE = """
 import os, signal, subprocess, sys, threading, time
 sys.path.insert(0, sys.argv[1])
-from adapters.process import guardian, killing, remains, tree
-from adapters.testkit import jail
+from adapters.guardian import guardian
+from adapters.process import killing, orphans as remains, tree
+from tests.support import jail
 from application.ports import Entry
 
 def sleeper():

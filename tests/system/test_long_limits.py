@@ -17,11 +17,11 @@ from adapters.runners.database import DatabaseRunner
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit import peers
-from adapters.testkit.peers_small import answer, http_peer
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext, Runner
 from domain.status import Status
+from tests.support import peers
+from tests.support.peers_small import answer, http_peer
 
 # What 32 bits of milliseconds count, once and twice round; what a time_t of nanoseconds does; and no number at all.
 LIMITS = [2_147_484.0, 2_592_000.0, 4_294_967.5, 1e10, 1e18, float("inf")]

@@ -16,9 +16,9 @@ import trustme
 
 from adapters.runners.message import MessageRunner
 from adapters.runners.message.addresses import ascii_domain
-from adapters.testkit.mail_peer import MailBox
 from domain.result import EndReason, Result
 from domain.runner import Credential, ExecutionContext
+from tests.support.mail_peer import MailBox
 
 MAIL: dict[str, Any] = {"type": "email", "credential_id": "1", "subject": "s", "content": "c", "to": ["a@b.org"]}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit.program import wait_until
+from tests.support.program import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]

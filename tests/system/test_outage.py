@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, wait_until
+from tests.support.program import Program, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

@@ -22,10 +22,10 @@ from adapters.process.pace import TRICKLE
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import spawn
 from adapters.process.supervisor import Supervisor
-from adapters.testkit import trees
-from adapters.testkit.livelog import Log
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, Urgency
+from tests.support import trees
+from tests.support.livelog import Log
 
 STOP = CancelRequest(EndReason.STOPPED)
 KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)

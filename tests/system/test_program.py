@@ -21,8 +21,8 @@ import pytest
 
 import bootstrap
 from adapters.cli.commands import EXAMPLES
-from adapters.testkit import trees
-from adapters.testkit.program import wait_until
+from tests.support import trees
+from tests.support.program import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]

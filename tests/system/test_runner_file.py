@@ -17,18 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.runners.file.naming import free, human, stamped
+from adapters.runners.file.backup_names import free, human, stamped
 from adapters.runners.file.runner import FileRunner
 from adapters.runners.file.task import age_of, size_of
 from adapters.runners.file.walk import Policy
-from adapters.testkit.file_machine import Machine
-from adapters.testkit.ssh_peer import SshPeer
 from application.ports import Limits
 from application.reporting import output_for
 from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import ExecutionContext
 from domain.status import Status
+from tests.support.file_machine import Machine
+from tests.support.ssh_peer import SshPeer
 
 
 def execute(root: Path, **args: Any) -> Result:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from adapters.runners.file import manifest
-from adapters.testkit.file_machine import Machine
 from domain.status import Status
+from tests.support.file_machine import Machine
 
 OLD = time.time() - 40 * 86_400
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adapters.testkit.file_machine import Machine
+from tests.support.file_machine import Machine
 
 MODES = [0o4755, 0o2755, 0o6711, 0o1644, 0o7777, 0o755, 0o600, 0o444]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from adapters.net.connections import Connections
 from adapters.process import tree
-from adapters.runners.dialling import Connections
 from adapters.runners.file.login import login_of
 from adapters.runners.file.ports import FileTrouble
 from adapters.runners.file.remote import RemoteFiles
@@ -27,12 +27,12 @@ from adapters.runners.file.sftp import Sftp
 from adapters.runners.file.ssh import Line
 from adapters.runners.file.task import FileArgs
 from adapters.runners.file.walk import Policy
-from adapters.testkit.sftp_peer import PasswordPeer
-from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, Credential, ExecutionContext, Urgency
 from domain.status import Status
+from tests.support.sftp_peer import PasswordPeer
+from tests.support.ssh_peer import SSHD, SshPeer
 
 PROMISED = 1.5 + 3.0  # seconds, and a margin for a machine that does much else
 HUGE = 1 << 40  # bytes of a file that takes no room on disk

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from adapters.runners.file.sftp import Sftp
-from adapters.testkit.file_machine import Machine
 from domain.status import Status
+from tests.support.file_machine import Machine
 
 CALLS = [
     "mkdir",

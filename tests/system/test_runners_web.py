@@ -19,22 +19,22 @@ from typing import Any
 import pytest
 import trustme
 
+from adapters.net import connections as dialling
+from adapters.net.connections import Forbidden, check_address
 from adapters.process.supervisor import Supervisor
-from adapters.runners import dialling
 from adapters.runners.approval import ApprovalRunner
-from adapters.runners.dialling import Forbidden, check_address
 from adapters.runners.http import HttpRunner
 from adapters.runners.http.request import safe_url
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit.mail_peer import MailBox
-from adapters.testkit.peers_small import Served, answer, http_peer
 from application.ports import Limits
 from application.reporting import output_for
 from domain.errors import InvalidTask, NotFound, Unavailable
 from domain.result import EndReason, Result
 from domain.runner import Approval, Credential, ExecutionContext, Runner
 from domain.status import Status
+from tests.support.mail_peer import MailBox
+from tests.support.peers_small import Served, answer, http_peer
 
 
 class Keys:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 BUSY = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from adapters.process.signals import Wishes
+from adapters.runtime.signals import Wishes
 wishes, seen = Wishes(), 0
 print("ready", flush=True)
 while not wishes.hurry:

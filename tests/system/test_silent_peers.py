@@ -38,11 +38,11 @@ from adapters.runners.git import GitRunner
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
 from adapters.runners.script import ScriptRunner
-from adapters.testkit.livelog import Log
 from adapters.wire.endpoints import ApiAddress
 from domain.result import Result
 from domain.runner import CancelToken, Credential, ExecutionContext, Runner
 from domain.status import Status
+from tests.support.livelog import Log
 
 GRACE = 0.5
 PROMISED = GRACE + 1.0

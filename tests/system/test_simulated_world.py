@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit.judge import judge_task
-from adapters.testkit.world import World, try_seed
-from adapters.transports.memory.history import Record
+from adapters.testkit.model.history import Record
+from tests.support.judge import judge_task
+from tests.support.world import World, try_seed
 
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = 500
 CHUNK = 25
 
 # Seeds that once found a defect, here or in the torture run: they are tried for ever. Those above 10000 found one of the
-# worker or its judge; the others are those by which the deliberate defects of adapters/testkit/mutants.py showed
+# worker or its judge; the others are those by which the deliberate defects of tests/support/mutants.py showed
 # themselves in November 2026.
 PINNED = {
     1001: "a started task of a former life is run again (G19)",
@@ -41,14 +41,14 @@ PINNED = {
 @pytest.mark.parametrize("first", range(0, int(os.environ.get("SEEDS", SEEDS)), CHUNK))
 def test_nothing_is_lost_or_run_twice_under_any_seed(first: int) -> None:
     """In a process of its own: measuring the coverage would make it four times as slow, and others cover the same."""
-    command = [sys.executable, "-m", "adapters.testkit.world", f"{first}-{first + CHUNK - 1}"]
+    command = [sys.executable, "-m", "tests.support.world", f"{first}-{first + CHUNK - 1}"]
     tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (tried.returncode, tried.stdout, tried.stderr) == (0, f"{CHUNK} seeds, 0 violations\n", "")
 
 
 @pytest.mark.parametrize("seed", PINNED, ids=[f"{seed} {found}" for seed, found in PINNED.items()])
 def test_what_a_seed_once_found_stays_away(seed: int) -> None:
-    assert try_seed(seed) == [], f"python -m adapters.testkit.world {seed}"
+    assert try_seed(seed) == [], f"python -m tests.support.world {seed}"
 
 
 def test_the_same_seed_gives_the_same_history() -> None:

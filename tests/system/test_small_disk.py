@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import smallfs
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, Start, wait_until
-from adapters.testkit.smallfs import SmallDisk
+from tests.support import smallfs
+from tests.support.program import Program, Start, wait_until
+from tests.support.smallfs import SmallDisk
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 pytestmark = [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import crashpoint, trees
-from adapters.testkit.crashpoint import HANDSHAKE, CrashPoints, Point, few
+from tests.support import crashpoint, trees
+from tests.support.crashpoint import HANDSHAKE, CrashPoints, Point, few
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.skipif(bool(crashpoint.missing()), reason=crashpoint.missing() or "strace works")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.testkit.judge import judge
-from adapters.testkit.world import LIMITS, World
 from domain.status import Status
+from tests.support.judge import judge
+from tests.support.world import LIMITS, World
 
 
 class Laptop:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.process import private
+from adapters.process import temporary_files as private
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, Start, wait_until
+from tests.support.program import Program, Start, wait_until
 
 
 @pytest.fixture

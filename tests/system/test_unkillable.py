@@ -13,18 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from adapters.process import child, remains, tree
+from adapters.process import child, tree
+from adapters.process import orphans as remains
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import MARK
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner
-from adapters.testkit import trees
-from adapters.testkit.program import wait_until
 from adapters.testkit.workers import WorkerKit, memory_server
 from application.leases import lock_key
 from application.ports import Entry, Limits
 from domain.result import EndReason
 from domain.runner import CancelRequest, CancelToken, RunnerRegistry, Urgency
+from tests.support import trees
+from tests.support.program import wait_until
 
 KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)
 

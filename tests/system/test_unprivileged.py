@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import ROOT, Program, Start
+from tests.support import trees
+from tests.support.program import ROOT, Program, Start
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -14,12 +14,12 @@ from pytest_mock import MockerFixture
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner, ProcessOptions
-from adapters.testkit.program import wait_until
+from adapters.testkit.model.faults import DISCARD, LOST, Fault
+from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.faults import DISCARD, LOST, Fault
-from adapters.transports.memory.network import MemoryServer
 from application.ports import Limits
 from domain.runner import RunnerRegistry
+from tests.support.program import wait_until
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 

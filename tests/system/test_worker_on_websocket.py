@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from adapters.process import tree
-from adapters.testkit import trees
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.program import Program, Start, wait_until
-from adapters.transports.memory.faults import Fault
+from adapters.testkit.model.faults import Fault
+from tests.support import trees
+from tests.support.program import Program, Start, wait_until
 
 # What a killed worker leaves half open in the server is closed by the garbage collector of its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

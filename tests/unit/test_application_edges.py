@@ -15,9 +15,9 @@ from adapters.process.supervisor import Supervisor
 from adapters.runners.base import BaseRunner
 from adapters.runners.command import CommandRunner
 from adapters.runtime.threads import ThreadRuntime
+from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.simulation import Simulation
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.network import MemoryServer
 from application.backoff import Backoff
 from application.execution import Execution, stamp
 from application.loops import HANG, Closing, Loops

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.config.credentials import LocalCredentials
-from adapters.config.identity import default_name, private_directory, worker_id
 from adapters.config.load import Loaded, load, token_provider
 from adapters.config.plugins import load_plugins
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
+from adapters.local.credentials import LocalCredentials
 from adapters.runners.command import CommandRunner
 from adapters.runners.file.runner import ROOTS
 from adapters.runners.script import DIRECTORIES
+from adapters.state.identity import default_name, private_directory, worker_id
 from adapters.wire.framing import SEPARATOR
 from domain.errors import ConfigError, NotFound, Refused
 from domain.runner import RunnerRegistry

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.testkit.judge import judge_counters, judge_task
-from adapters.transports.memory.history import Record
+from adapters.testkit.model.history import Record
+from tests.support.judge import judge_counters, judge_task
 
 
 def record(kind: str, worker: str = "w", holder: str = "", **detail: object) -> Record:

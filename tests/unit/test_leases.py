@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from adapters.guardian.unguarded import NoWarden
 from adapters.observability.metrics import MemoryMetrics
-from adapters.process.unguarded import NoWarden
 from adapters.testkit.simulation import SimNode, Simulation
 from application.leases import OVERRUN, LeaseKeeper
 from application.ports import Limits, Ports

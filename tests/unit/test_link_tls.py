@@ -12,11 +12,11 @@ import pytest
 import trustme
 
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.stream import LinkOptions
 from adapters.apiserver.tls import tls_context
+from adapters.apiserver.websocket import FrameKind, WebSocketConnection, open_connection
+from adapters.net.duplex import boottime
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
-from adapters.transports.connection import FrameKind, WebSocketConnection, open_connection
-from adapters.transports.duplex import boottime
-from adapters.transports.websocket import LinkOptions
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from domain.errors import ConfigError, ConnectionLost, ConnectionRefused, Unavailable
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.transports.local import schema
-from adapters.transports.local.store import AT_ONCE, Run, Store
+from adapters.local import schema
+from adapters.local.store import AT_ONCE, Run, Store
 from domain.errors import JournalError
 
 # As version 0 made it.

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.config.credentials import LocalCredentials
+from adapters.local.credentials import LocalCredentials
+from adapters.local.cron import Cron
+from adapters.local.planner import Planner
+from adapters.local.schedule import KEYS, parse, read
+from adapters.local.server import LocalServer
+from adapters.local.store import Run, Store
 from adapters.testkit.simulation import SimNode, Simulation
-from adapters.transports.local.cron import Cron
-from adapters.transports.local.planner import Planner
-from adapters.transports.local.schedule import KEYS, parse, read
-from adapters.transports.local.server import LocalServer
-from adapters.transports.local.store import Run, Store
 from application.ports import Identity, Report
 from domain.errors import ConfigError, ConnectionLost, JournalError, NotFound, Refused
 from domain.runner import Approval

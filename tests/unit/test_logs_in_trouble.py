@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from adapters.journal.memory import MemoryJournal, MemorySpool
-from adapters.journal.spool import FileSpool
+from adapters.spool.file import FileSpool
+from adapters.testkit.model.faults import TORN, Fault
+from adapters.testkit.model.network import MemoryNetwork
+from adapters.testkit.model.replies import AUTH, DATABASE, REDIS, Reply
+from adapters.testkit.model.requests import call_name
+from adapters.testkit.model.server import ServerModel
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.faults import TORN, Fault
-from adapters.transports.memory.network import MemoryNetwork
-from adapters.transports.memory.replies import AUTH, DATABASE, REDIS, Reply
-from adapters.transports.memory.requests import call_name
-from adapters.transports.memory.server import ServerModel
 from application.ports import Identity, Limits, LogSpool
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry

@@ -15,13 +15,13 @@ from adapters.runners.container import ContainerRunner
 from adapters.runners.database import DatabaseRunner
 from adapters.runners.file.runner import FileRunner
 from adapters.runtime.threads import ThreadRuntime
-from adapters.testkit.dockerapi import FakeDocker
 from application.execution import Contexts, Execution
 from application.runs import Run
 from domain.result import EndReason
 from domain.runner import Approval, Credential, Runner, RunnerRegistry
 from domain.status import Status
 from domain.task import Task
+from tests.support.dockerapi import FakeDocker
 
 SERVER = {"credential_id": "c", "host": "127.0.0.1", "port": 1, "database": "1", "sql": "SELECT 1"}
 LITE = {"db_type": "sqlite", "database": "a.db", "sql": "SELECT 1 AS n"}

@@ -23,11 +23,11 @@ from adapters.runners.command import ProcessOptions
 from adapters.runners.container import ContainerRunner, Leftovers, Owner
 from adapters.runners.container.owner import BOUND
 from adapters.runners.container.request import Engine
-from adapters.testkit.dockerapi import Box, FakeDocker
 from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
 from domain.status import Status
+from tests.support.dockerapi import Box, FakeDocker
 
 ROOT = Path(__file__).parents[2]
 

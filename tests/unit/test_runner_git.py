@@ -20,13 +20,13 @@ from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner
 from adapters.runners.git.askpass import Askpass, https_answers
 from adapters.runners.git.directory import alone
-from adapters.testkit.canary import Sampler
-from adapters.testkit.git_peers import Origin, git, https_git
-from adapters.testkit.ssh_peer import SSHD, SshPeer
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import Credential, ExecutionContext
 from domain.status import Status
+from tests.support.canary import Sampler
+from tests.support.git_peers import Origin, git, https_git
+from tests.support.ssh_peer import SSHD, SshPeer
 
 ROOT = Path(__file__).parents[2]
 

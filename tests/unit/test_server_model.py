@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from adapters.runtime.threads import ThreadRuntime
-from adapters.transports.memory.faults import DISCARD, DROP, LOST, REFUSE, TORN, Fault
-from adapters.transports.memory.network import MemoryServer
-from adapters.transports.memory.replies import AUTH, DATABASE, REDIS
-from adapters.transports.memory.requests import answer
-from adapters.transports.memory.server import Connection, ServerModel
+from adapters.testkit.model.faults import DISCARD, DROP, LOST, REFUSE, TORN, Fault
+from adapters.testkit.model.network import MemoryServer
+from adapters.testkit.model.replies import AUTH, DATABASE, REDIS
+from adapters.testkit.model.requests import answer
+from adapters.testkit.model.server import Connection, ServerModel
 from adapters.wire.framing import SEPARATOR
 from domain.errors import ConnectionLost, Unavailable
 

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from adapters.process.starting import is_passing
+from adapters.guardian.starting import is_passing
 from domain.errors import ConfigError, JournalError, NoRoom
 
 

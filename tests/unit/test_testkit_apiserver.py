@@ -20,8 +20,8 @@ import websocket
 pytest.importorskip("aiohttp", reason="aiohttp is missing; install the extra testkit to run the simulated server")
 
 from adapters.testkit.apiserver import SimulatedServer
+from adapters.testkit.model.faults import DISCARD, DROP, GARBAGE, LOST, SLOW, Fault
 from adapters.testkit.transport_contract import eventually
-from adapters.transports.memory.faults import DISCARD, DROP, GARBAGE, LOST, SLOW, Fault
 from adapters.wire.framing import SEPARATOR
 
 TOKEN = "k3y"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.testkit import torture_suite
+from tests.support import torture_suite
 
 ROOT = Path(__file__).parent.parent.parent
 TESTS = """
@@ -40,7 +40,7 @@ def test_who_asks_for_help_starts_nothing(module: str) -> None:
 def test_each_guarantee_is_a_row_with_its_tries_and_violations(tmp_path: Path) -> None:
     (tmp_path / "test_long.py").write_text(TESTS)
     report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "adapters.testkit.torture_suite"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.torture_suite"]
     command += [f"--junitxml={report}", "-c", "/dev/null", f"--rootdir={tmp_path}", "test_long.py"]
     subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
     rows = torture_suite.read(report)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer, frame_bytes
-from adapters.transports.websocket import LinkOptions, WebSocketTransport
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import SEPARATOR, FrameDecoder
 from application.ports import Identity, Report

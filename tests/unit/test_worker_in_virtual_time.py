@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from adapters.journal.memory import MemoryJournal
+from adapters.testkit.model.faults import DISCARD, Fault
+from adapters.testkit.model.network import MemoryNetwork
+from adapters.testkit.model.replies import Reply
+from adapters.testkit.model.requests import call_name
+from adapters.testkit.model.server import ServerModel
+from adapters.testkit.model.tasks import stamp
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
-from adapters.transports.memory.faults import DISCARD, Fault
-from adapters.transports.memory.network import MemoryNetwork
-from adapters.transports.memory.replies import Reply
-from adapters.transports.memory.requests import call_name
-from adapters.transports.memory.server import ServerModel
-from adapters.transports.memory.tasks import stamp
 from application.accounts import unaccounted
 from application.ports import Entry, Identity, Limits, Report
 from domain.errors import ConnectionRefused, Unavailable

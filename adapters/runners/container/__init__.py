@@ -1,6 +1,6 @@
 """Works with containers of docker, podman and containerd (categories ``container`` and ``docker``)."""
 
-from adapters.runners.container.leftovers import Leftovers
+from adapters.runners.container.orphans import Leftovers
 from adapters.runners.container.owner import Owner
 from adapters.runners.container.policy import ContainerPolicy
 from adapters.runners.container.runner import ContainerRunner

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.process.private import ANYBODY
+from adapters.net.connections import Connections
+from adapters.process.temporary_files import ANYBODY
 from adapters.runners.container.request import ContainerFailed, Engine
-from adapters.runners.dialling import Connections
 from domain.errors import InvalidTask, MissingExtra
 from domain.runner import CredentialSource
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.runners.file.archive import Choice, Packer
+from adapters.runners.file.backup_names import free, front, human, local_time, series, stamped
 from adapters.runners.file.manifest import Everything, kept
-from adapters.runners.file.naming import free, front, human, local_time, series, stamped
 from adapters.runners.file.pattern import compiled
 from adapters.runners.file.ports import Files, FileTrouble, Found, PeerLost
 from adapters.runners.file.task import FORMATS, FileArgs, age_of, size_of

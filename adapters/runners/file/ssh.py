@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from adapters.runners.dialling import Connections
+from adapters.net.connections import Connections
 from adapters.runners.file.login import Login
 from adapters.runners.file.ports import FileTrouble, PeerLost
 from domain.errors import MissingExtra

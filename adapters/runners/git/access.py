@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapters.process.private import ANYBODY
+from adapters.process.temporary_files import ANYBODY
 from adapters.runners.git.askpass import Answers, Askpass, https_answers, passphrase_answers
 from adapters.runners.git.rules import authority
 from domain.errors import InvalidTask

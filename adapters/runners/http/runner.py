@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import urllib3
 from urllib3.connectionpool import HTTPSConnectionPool
 
+from adapters.net.connections import Connections
 from adapters.runners.arguments import decode, need
 from adapters.runners.base import LONGEST_WAIT, BaseRunner
-from adapters.runners.dialling import Connections
 from adapters.runners.http.answer import Answer, charset, output_of
 from adapters.runners.http.request import HttpArgs, Request, ascii_host, check_url, make_request, redirected, safe_url
 from adapters.runners.http.unpack import PIECE, Unreadable, unpack

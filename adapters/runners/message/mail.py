@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 from typing import Any
 
-from adapters.runners.dialling import Connections
+from adapters.net.connections import Connections
 from adapters.runners.message.addresses import addresses, ascii_domain, made
 from adapters.runners.message.task import MessageArgs, NotSent, number_of, text_of
 from domain.errors import InvalidTask

@@ -9,9 +9,9 @@ import time
 
 import urllib3
 
+from adapters.net.connections import Connections
 from adapters.runners.arguments import decode, need
 from adapters.runners.base import BaseRunner
-from adapters.runners.dialling import Connections
 from adapters.runners.message.bots import send_to_bot
 from adapters.runners.message.mail import Mail, refusals, words
 from adapters.runners.message.task import CATEGORY, WEBHOOKS, MessageArgs

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
 
-from adapters.runners.dialling import Connections
+from adapters.net.connections import Connections
 from adapters.runners.message.task import NotSent
 from domain.errors import InvalidTask
 
