@@ -1,633 +1,269 @@
-"""The composition root: the only place where ports meet adapters, and the entry point of the program.
+"""The composition root, where ports meet adapters, and the entry point of the program.
 
-The process that a person starts is the guardian; it imports nothing but the standard library, which is why everything
-else is imported inside the functions below, in the child.
+The process that a person starts becomes the guardian, which needs nothing but the standard library: that is why it is
+asked first, before anything else is imported.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
-if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
-    # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
-    # standard library (G84). ``see_own_modules`` puts it behind that.
-    del sys.path[0]
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
+        # standard library (G84).
+        _home = sys.path.pop(0)
+        sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), _home)
+    from adapters.guardian.entry import enter
 
-import contextlib
-import functools
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+    enter(sys.argv[1:])
+
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from adapters.cli.commands import Program, Task
-    from adapters.config.load import Loaded
-    from adapters.guardian.link import GuardianLink
-    from adapters.guardian.observers import Observers
-    from adapters.observability.redact import Redactor
-    from adapters.process.cgroups import Cgroups
-    from adapters.process.ports import Processes
-    from adapters.process.supervisor import Supervisor
-    from adapters.runners.container import Leftovers, Owner
-    from adapters.runtime.signals import Wishes
-    from adapters.state.directory import PauseMark
-    from application.ports import Coordination, Identity, Limits, Ports, Transport
-    from application.worker import Worker
-    from domain.result import Result
-    from domain.runner import RunnerRegistry
+from dependency_injector import containers, providers
 
-ROOT = Path(__file__).resolve().parent
+from adapters.cli import commands
+from adapters.cli.execute import OneTask
+from adapters.config.inspect import inspect
+from adapters.config.load import Loaded, load
+from adapters.config.plugins import find_journal, load_runners
+from adapters.guardian.entry import ensure_guardian
+from adapters.guardian.link import Watcher, find_watcher
+from adapters.guardian.observers import Observers
+from adapters.local.credentials import LocalCredentials
+from adapters.observability.logs import set_up
+from adapters.observability.metrics import MemoryMetrics
+from adapters.observability.redact import RedactedCredentials, Redactor
+from adapters.observability.stacks import stacks
+from adapters.plugin import Checked, Surroundings
+from adapters.process.cgroups import open_cgroups
+from adapters.process.orphans import ProcessRemains, owner_of
+from adapters.process.ports import Processes
+from adapters.process.supervisor import Supervisor
+from adapters.process.temporary_files import prefix_of
+from adapters.runners.builtin import register_builtin
+from adapters.runners.command import ProcessOptions
+from adapters.runners.container import Leftovers, Owner
+from adapters.runtime.signals import SignalFlags
+from adapters.runtime.threads import ThreadRuntime
+from adapters.spool.file import FileSpool
+from adapters.state.directory import PauseMark, open_state_dir
+from adapters.state.identity import default_name, private_directory, worker_id
+from application.execution import Contexts, Execution
+from application.ports import Identity, Journal, LogSpool, Metrics, Node, Ports, Remains, Runtime, Server
+from application.run_once import run_once
+from application.service import Service
+from application.worker import Worker
+from domain.result import Result
+from domain.runner import ApprovalDesk, CredentialSource, RunnerRegistry
+
 VERSION = "0.1.0"
 KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: kill, tear down, flush
+Singleton = providers.ThreadSafeSingleton
 
 
-def see_own_modules() -> None:
-    """Find the program's own modules: behind the standard library, before what is installed."""
-    if str(ROOT) not in sys.path:
-        packages = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
-        sys.path.insert(next(packages, len(sys.path)), str(ROOT))
-
-
-if __name__ == "__main__":  # here, because an older Python would stumble over what follows
-    see_own_modules()
-    from adapters.guardian.interpreter import go_on_where_the_packages_are
-
-    go_on_where_the_packages_are(ROOT)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if argv is None:
-        start_well()
-    see_own_modules()
-    from adapters.guardian import guardian
-    from adapters.guardian.link import link_from_environment
-
-    guardian.forbid_inspection()
-    if not runs_the_worker(arguments):
-        from adapters.cli.commands import main as command_line
-
-        return command_line(program(), arguments)
-    link = link_from_environment()
-    if link is None:
-        from adapters.guardian.interpreter import safety_flags
-
-        return guardian.Guardian([sys.executable, *safety_flags(), str(Path(__file__).resolve()), *arguments]).run()
-    with contextlib.closing(link):
-        try:
-            os.environ.update(link.secrets())
-            from adapters.cli.commands import main as command_line
-
-            return command_line(program(link), arguments)
-        except Exception as error:
-            link.failed(error)
-            raise
-
-
-def start_well() -> None:
-    """Start over, at most once, where this process was started in a way that breaks things everywhere.
-
-    A standard descriptor that is closed would become that of the next file opened, and its stream is None; one of
-    /dev/null takes its place. In a locale that is not UTF-8, texts of tasks could not be arguments, names of files or
-    variables; Python's own UTF-8 mode is for that, and what tasks find in their environment stays as it is.
-    """
-    again, options = False, list[str]()
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
-            again = True
-    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
-        again, options = True, ["-X", "utf8"]
-    if again:
-        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - itself
-
-
-def runs_the_worker(arguments: list[str]) -> bool:
-    """True if the command line means ``run``: with that word, or without any command."""
-    rest = iter(arguments)
-    for word in rest:
-        if word in ("--config", "--set"):
-            next(rest, None)
-        elif word in ("-h", "--help", "--version"):
-            return False
-        elif not word.startswith("-"):
-            return word == "run" and not {"-h", "--help"} & set(rest)
-    return True
-
-
-def program(guardian: GuardianLink | None = None) -> Program:
-    """What the commands need, over the real adapters."""
-    from adapters.cli.commands import Program
-    from adapters.config.load import load
-
-    def runners(loaded: Loaded) -> tuple[list[str], list[str]]:
-        registry, problems = make_registry(loaded, None, lambda: ())
-        return registry.list(), problems
-
-    return Program(
-        name="python bootstrap.py" if (ROOT / "pyproject.toml").is_file() else "cronjob-worker",
-        version=VERSION,
-        load=lambda file, assignments: load(file, assignments, program=Path(__file__)),
-        run=lambda loaded: run_worker(loaded, guardian),
-        runners=runners,
-        check=check,
-        execute=execute_once,
-        pause=lambda loaded, reason: pause_mark(loaded).set(reason),
-        resume=lambda loaded: pause_mark(loaded).clear(),
-    )
-
-
-def check(loaded: Loaded) -> str:
-    """What there is to say of settings that could be loaded. Raises ConfigError if the schedule is not right."""
-    if loaded.settings.chosen_transport != "local":
-        return "the settings are right"
-    from adapters.local.schedule import read
-    from application.ports import Identity
-    from domain.errors import ConfigError
-
-    worker = loaded.settings.worker
-    path = loaded.path(loaded.settings.schedule.file)
-    schedule = read(path, Identity(worker.id, worker.name, tasks=tuple(worker.tasks)))
-    if schedule.problems:
-        raise ConfigError("\n".join(schedule.problems))
-    return f"the settings are right, and so is {path}"
-
-
-def pause_mark(loaded: Loaded) -> PauseMark:
-    from adapters.state.directory import PauseMark
-    from adapters.state.identity import private_directory
-
-    return PauseMark(private_directory(loaded.path(loaded.settings.state_dir)))
-
-
-def make_registry(
-    loaded: Loaded,
-    processes: Processes | None,
-    secrets: Callable[[], tuple[str, ...]],
-    owner: Owner | None = None,
-    temporary: str = "cronjob-",
-) -> tuple[RunnerRegistry, list[str]]:
-    """All runners by category, and a text for each plug-in that could not be loaded."""
-    from adapters.config.plugins import load_plugins
-    from adapters.runners.approval import ApprovalRunner
-    from adapters.runners.command import CommandRunner, ProcessOptions
-    from adapters.runners.container.runner import ContainerRunner
-    from adapters.runners.database import DatabaseRunner
-    from adapters.runners.file.runner import FileRunner
-    from adapters.runners.git.runner import GitOptions, GitRunner
-    from adapters.runners.guard import CommandGuard
-    from adapters.runners.http import HttpRunner
-    from adapters.runners.message import MessageRunner
-    from adapters.runners.script import ScriptRunner
-    from domain.runner import RunnerRegistry
-
-    execution = loaded.settings.execution
-    options = ProcessOptions(execution.grace, execution.memory_limit, secrets, temporary=temporary)
-    guard = CommandGuard.from_environment(os.environ)
-    registry = RunnerRegistry()
-    for category in ("command", "default"):
-        registry.register(category, lambda: CommandRunner(processes, options, guard))
-    runners = loaded.settings.runners
-    registry.register("script", lambda: ScriptRunner(processes, options, runners.script_dirs))
-    registry.register("http", lambda: HttpRunner(runners.http_public_only))
-    registry.register("message", lambda: MessageRunner(runners.ca_file))
-    registry.register("approval", ApprovalRunner)
-    registry.register("database", DatabaseRunner)
-    git = GitOptions(runners.known_hosts, runners.ca_file)
-    registry.register("git", lambda: GitRunner(processes, options, git))
-    for category in ("container", "docker"):
-        registry.register(category, lambda: ContainerRunner(processes, options, owner=owner))
-    registry.register("file", lambda: FileRunner(runners.file_roots, runners.known_hosts))
-    return registry, load_plugins(registry, loaded.settings.runners.plugins)
-
-
-def execute_once(loaded: Loaded, task: Task) -> Result:
-    """One task here and now, without a server: ``exec``."""
-    from adapters.local.credentials import LocalCredentials
-    from adapters.process.supervisor import Supervisor
-    from domain.runner import ExecutionContext
-
-    processes = Supervisor()
-    try:
-        registry, _ = make_registry(loaded, processes, lambda: (loaded.settings.server.auth_token,))
-        runner = registry.create(task.category)
-        runner.parse_args(task.command, task.args)
-        runner.set_timeout(task.timeout)
-        task.running(runner)
-        try:
-            result = runner.execute(
-                ExecutionContext(
-                    working_dir=Path(task.directory) if task.directory else None,
-                    environment=task.environment,
-                    log=task.log,
-                    credentials=LocalCredentials(
-                        loaded.path(loaded.settings.state_dir) / "credentials.json", os.environ
-                    ),
-                )
-            )
-            if result.output and not getattr(runner, "live_output", False):
-                task.log(f"{result.output}\n".encode("utf-8", "replace"))
-            return result
-        finally:
-            runner.cleanup()
-    finally:
-        processes.close()
-
-
-def run_worker(loaded: Loaded, guardian: GuardianLink | None) -> int:
-    """Run until a signal says otherwise; returns the exit status."""
-    from adapters.guardian.starting import TEMPORARY, is_passing
-    from adapters.runtime.heap import give_large_blocks_back
-    from adapters.runtime.signals import Wishes
-    from domain.errors import WorkerError
-
-    give_large_blocks_back()
-    redactor = start_logging(loaded)
-    wishes = Wishes()
-    with contextlib.ExitStack() as stack:
-        try:
-            worker = start_worker(loaded, redactor, wishes, guardian, stack)
-        except (WorkerError, OSError, MemoryError) as error:
-            if guardian is not None:
-                guardian.failed(error)
-            if not is_passing(error):
-                raise
-            tell_passing(error)
-            return TEMPORARY
-        if worker is None:
-            return 0
-        serve(worker, pause_mark(loaded), wishes, guardian)
-        clean = worker.shutdown(lambda: wishes.hurry)
-        if worker.loops.failed is not None:
-            return 70
-        return 0 if clean else 1
-
-
-def start_worker(
-    loaded: Loaded, redactor: Redactor, wishes: Wishes, guardian: GuardianLink | None, stack: contextlib.ExitStack
-) -> Worker | None:
-    """A worker at work, and its guardian knows it; None if the end was asked for before that."""
-    state_dir = take_state(loaded, wishes, guardian, stack)
-    if state_dir is None:
-        return None
-    assembled = assemble(loaded, redactor, guardian, state_dir, stack)
-    tell_start(loaded, assembled)
-    obey(pause_mark(loaded), assembled.worker)
-    assembled.worker.start()
-    assembled.leftovers.start()
-    if guardian is not None:
-        guardian.hello(longest_end(loaded))
-    return assembled.worker
-
-
-def take_state(
-    loaded: Loaded, wishes: Wishes, guardian: GuardianLink | None, stack: contextlib.ExitStack
-) -> Path | None:
-    """The state directory, locked until ``stack`` ends; None if the end was asked for meanwhile. Raises ConfigError.
-
-    A former worker whose guardian was killed still ends its tasks there: that is waited for.
-    """
-    import logging
-
-    from adapters.guardian.guardian import boottime
-    from adapters.process.killing import is_alive
-    from adapters.state.directory import Occupied, StateLock
-    from adapters.state.identity import private_directory
-
-    state_dir = private_directory(loaded.path(loaded.settings.state_dir))
-    deadline, told = boottime() + longest_end(loaded), False
-    while not wishes.end and not (guardian is not None and guardian.lost):
-        try:
-            stack.callback(StateLock(state_dir, "" if guardian is None else guardian.identity).release)
-        except Occupied as error:
-            if not error.guardian or is_alive(error.guardian) or boottime() > deadline:
-                raise
-            if not told:
-                logging.getLogger("worker").warning(
-                    "waiting up to %.0f s for the former worker (pid %s): its guardian is gone and it ends its tasks",
-                    deadline - boottime(), error.owner,
-                )  # fmt: skip
-            told = True
-        else:
-            return state_dir
-        if guardian is not None:
-            guardian.beat()
-        wishes.wait(0.2)
-    return None
-
-
-def longest_end(loaded: Loaded) -> float:
-    """Seconds that a worker may take from the wish to end until it is gone."""
-    limits = make_limits(loaded)
-    return limits.drain + limits.grace + KILL_AND_FLUSH
-
-
-def tell_passing(error: Exception) -> None:
-    import logging
-
-    logging.getLogger("worker").critical("the worker cannot start now, and may later: %s", error)
-
-
-def start_logging(loaded: Loaded) -> Redactor:
-    """Returns what keeps secrets out of every line from here on."""
-    from adapters.observability.logs import set_up
-    from adapters.observability.redact import Redactor
-
-    settings = loaded.settings
+def make_redactor(c: WorkerContainer) -> Redactor:
     redactor = Redactor()
-    redactor.add(settings.server.auth_token)
-    file = loaded.path(settings.log.file) if settings.log.file else None
-    set_up(redactor, settings.log.level, settings.log.format, file, (settings.log.max_size, settings.log.max_backups))
+    redactor.add(*c.loaded().secret_values())
     return redactor
 
 
-def tell_start(loaded: Loaded, assembled: Assembled) -> None:
-    import logging
-
-    settings = loaded.settings
-    log = logging.getLogger("worker")
-    for problem in assembled.problems:
-        log.warning("%s", problem)
-    where = settings.server.api_url if settings.chosen_transport == "websocket" else settings.schedule.file
-    log.info("cronjob-worker %s: %s, %s; state in %s", VERSION, settings.chosen_transport, where, assembled.state_dir)
+def make_state_dir(c: WorkerContainer) -> Path:
+    return open_state_dir(c.loaded().path(c.loaded().settings.state_dir), c.stack())
 
 
-def serve(worker: Worker, mark: PauseMark, wishes: Wishes, guardian: GuardianLink | None) -> None:
-    """Let the worker work; returns when it is to end: by a signal, a broken loop, or because the guardian is gone."""
-    import logging
-
-    from adapters.observability.stacks import stacks
-
-    log = logging.getLogger("worker")
-    while not wishes.end and not worker.loops.broken.is_set():
-        wishes.wait(0.5)
-        obey(mark, worker)
-        if wishes.stacks:
-            wishes.stacks = False
-            log.warning("asked what each thread does:\n%s", stacks())
-        if hanging := worker.loops.find_hanging():
-            log.critical("these loops hang and the worker starts anew: %s\n%s", ", ".join(hanging), stacks())
-            wishes.hurry = True
-        if guardian is not None and guardian.lost:
-            log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
-            break
+def make_surroundings(c: WorkerContainer) -> Surroundings:
+    return Surroundings(c.loaded(), c.runtime(), c.metrics(), c.state_dir(), c.stack(), c.redactor().add)
 
 
-def obey(mark: PauseMark, worker: Worker) -> None:
-    """Bring the worker in line with what ``pause`` and ``resume`` left in its state directory."""
-    reason = mark.reason()
-    if reason is None:
-        worker.resume()
-    else:
-        worker.pause(reason)
+def open_server(c: WorkerContainer) -> Server:
+    return c.loaded().transport.open(c.surroundings())
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    worker: Worker
-    problems: list[str]
-    state_dir: Path
-    leftovers: Leftovers
+def open_journal(c: WorkerContainer) -> Journal:
+    return find_journal(c.loaded().settings.journal).open(c.surroundings())
 
 
-def assemble(
+def open_spool(c: WorkerContainer) -> LogSpool:
+    limits = c.loaded().settings.execution
+    spool = FileSpool(c.state_dir() / "logs", limits.log_limit, limits.log_quota, c.redactor().stream)
+    return c.stack().enter_context(closing(spool))
+
+
+def make_orphans(c: WorkerContainer) -> Remains:
+    return ProcessRemains(owner_of(c.state_dir()))
+
+
+def make_processes(c: WorkerContainer) -> Processes:
+    owner = owner_of(c.state_dir())
+    groups = open_cgroups(c.loaded().cgroup, owner)
+    return c.stack().enter_context(closing(Supervisor(Observers(c.journal(), c.watcher()), owner, groups)))
+
+
+def make_owner(c: WorkerContainer) -> Owner:
+    identity = worker_id(c.state_dir(), c.loaded().settings.worker.id)
+    return Owner(identity, c.state_dir() / "engines", prefix_of(owner_of(c.state_dir())))
+
+
+def make_options(c: WorkerContainer) -> ProcessOptions:
+    execution = c.loaded().settings.execution
+    return ProcessOptions(execution.grace, execution.memory_limit, c.server().secrets, temporary=c.owner().temporary)
+
+
+def all_runners(
     loaded: Loaded,
-    redactor: Redactor,
-    guardian: GuardianLink | None,
-    state_dir: Path,
-    stack: contextlib.ExitStack,
-) -> Assembled:
-    """Build the whole graph. What has to be closed is closed by ``stack``, the last one first."""
-    from adapters.guardian.observers import Observers
-    from adapters.observability.redact import RedactedCredentials
-    from adapters.process.environment import child_environment
-    from adapters.process.orphans import owner_of
-    from adapters.process.temporary_files import prefix_of
-    from adapters.runners.container import Leftovers, Owner
-    from adapters.state.identity import worker_id
-    from application.execution import Contexts, Execution
-    from application.ports import Node
-    from application.worker import Worker
-
-    settings = loaded.settings
-    identity_id = worker_id(state_dir, settings.worker.id)
-    token = make_token(loaded, redactor)
-
-    def secrets() -> tuple[str, ...]:
-        return (token(),)
-
-    ports = make_ports(loaded, token, redactor, state_dir, guardian, stack)
-    processes = make_supervisor(loaded, state_dir, Observers(ports.journal, guardian))
-    stack.callback(processes.close)
-    owner = Owner(identity_id, state_dir / "engines")
-    temporary = prefix_of(owner_of(state_dir))
-    registry, problems = make_registry(loaded, processes, secrets, owner, temporary)
-    identity = make_identity(loaded, identity_id, registry, problems)
-    credentials = RedactedCredentials(ports.coordination, redactor)
-    inherited = functools.partial(child_environment, os.environ, {})
-    leftovers = Leftovers(owner, credentials, processes.run, lambda: inherited(secrets()), temporary=temporary)
-    stack.callback(leftovers.close)
-    contexts = Contexts(Path(settings.worker.working_dir).absolute(), credentials, ports.coordination, redactor.add)
-    limits = make_limits(loaded)
-    runs = Execution(ports.runtime, registry, contexts, settings.execution.default_timeout)
-    worker = Worker(ports, Node(identity, limits), runs, redactor.text)
-    processes.when_dead(worker.loops.fail)
-    return Assembled(worker, problems, state_dir, leftovers)
+    problems: list[str],
+    options: ProcessOptions | None = None,
+    processes: Processes | None = None,
+    owner: Owner | None = None,
+) -> RunnerRegistry:
+    registry = register_builtin(loaded.settings.runners, loaded.path, options, processes, owner)
+    problems += load_runners(registry, loaded.settings.runners.plugins)
+    return registry
 
 
-def make_token(loaded: Loaded, redactor: Redactor) -> Callable[[], str]:
-    """The API key as it is at the moment; the redactor knows each before anybody else does."""
-    from adapters.config.load import token_provider
-
-    token = token_provider(loaded)
-
-    def redacted_token() -> str:
-        value = token()
-        redactor.add(value)
-        return value
-
-    return redacted_token
+def make_runners(c: WorkerContainer) -> RunnerRegistry:
+    return all_runners(c.loaded(), c.problems(), c.options(), c.processes(), c.owner())
 
 
-def make_ports(
-    loaded: Loaded,
-    token: Callable[[], str],
-    redactor: Redactor,
-    state_dir: Path,
-    guardian: GuardianLink | None,
-    stack: contextlib.ExitStack,
-) -> Ports:
-    from adapters.guardian.unguarded import NoWarden
-    from adapters.journal.sqlite import SqliteJournal
-    from adapters.process.orphans import ProcessRemains, owner_of
-    from adapters.spool.file import FileSpool
-    from application.ports import Ports
+def make_identity(c: WorkerContainer) -> Identity:
+    identity = c.owner().worker_id
+    return c.loaded().identity(identity, default_name(identity), c.runners(), c.problems())
 
-    journal = SqliteJournal(state_dir / "journal.sqlite")
-    stack.callback(journal.close)
-    execution = loaded.settings.execution
-    spool = FileSpool(state_dir / "logs", execution.log_limit, execution.log_quota, redactor.stream)
-    stack.callback(spool.close)
-    outside = make_container(loaded, token, state_dir)
-    stack.callback(outside.close)
-    return Ports(
-        outside.runtime,
-        outside.transport,
-        outside.coordination,
-        journal,
-        spool,
-        outside.metrics,
-        ProcessRemains(owner_of(state_dir)),
-        guardian or NoWarden(),
+
+def make_credentials(c: WorkerContainer) -> CredentialSource:
+    return RedactedCredentials(c.server().coordination, c.redactor())
+
+
+def find_approvals(c: WorkerContainer) -> ApprovalDesk | None:
+    return c.server().coordination
+
+
+def make_leftovers(c: WorkerContainer) -> Leftovers:
+    found = Leftovers(c.owner(), c.credentials(), c.processes().run, c.options().inherited)
+    return c.stack().enter_context(closing(found))
+
+
+def make_execution(c: WorkerContainer) -> Execution:
+    settings = c.loaded().settings
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), c.credentials(), c.approvals(), c.redactor().add)
+    return Execution(c.runtime(), c.runners(), contexts, settings.execution.default_timeout)
+
+
+def make_worker(c: WorkerContainer) -> Worker:
+    server = c.server()
+    ports = Ports(
+        runtime=c.runtime(),
+        transport=server.transport,
+        coordination=server.coordination,
+        journal=c.journal(),
+        spool=c.spool(),
+        metrics=c.metrics(),
+        remains=c.orphans(),
+        warden=c.watcher(),
     )
+    return Worker(ports, Node(c.identity(), c.loaded().limits(server.times)), c.execution(), c.redactor().text)
 
 
-def make_identity(loaded: Loaded, identity_id: str, registry: RunnerRegistry, problems: list[str]) -> Identity:
-    """Who this worker is and what it takes; a category without a runner is left out and told in ``problems``."""
-    from adapters.state.identity import default_name
-    from application.ports import Identity
-
-    asked = loaded.settings.worker
-    known = set(registry.list())
-    tasks = tuple(category for category in asked.tasks if category in known)
-    if missing := [category for category in asked.tasks if category not in known]:
-        problems.append(f"worker.tasks: no runner is there for {', '.join(missing)}; such tasks are not taken")
-    name = asked.name or default_name(identity_id)
-    return Identity(identity_id, name, asked.description, asked.working_dir, tasks)
+def make_service(c: WorkerContainer) -> Service:
+    return Service(c.worker(), SignalFlags(), PauseMark(c.state_dir()), c.watcher(), stacks)
 
 
-def make_supervisor(loaded: Loaded, state_dir: Path, observer: Observers) -> Supervisor:
-    from adapters.process.orphans import owner_of
-    from adapters.process.supervisor import Supervisor
+class WorkerContainer(containers.DeclarativeContainer):
+    """Every port, and the adapter behind it. A program of your own overrides a provider before it calls ``main``.
 
-    owner = owner_of(state_dir)
-    return Supervisor(observer, owner, make_cgroups(loaded.settings.execution.cgroup, owner))
+    Each is made once, when it is first asked for. What has to be closed is closed by ``stack``, the last one first.
+    """
 
-
-def make_cgroups(setting: str, owner: str) -> Cgroups | None:
-    """Control groups where they can be had, those of former lives ended; says which way processes are found."""
-    import logging
-
-    from adapters.process.cgroups import Cgroups, find_parent
-
-    parent = find_parent(setting)
-    where = f"control groups in {parent}, " if parent is not None else ""
-    logging.getLogger("worker").info("the processes of tasks are found by %stheir tree and their mark", where)
-    if parent is None:
-        return None
-    groups = Cgroups(parent, owner)
-    groups.sweep()
-    return groups
-
-
-def make_limits(loaded: Loaded) -> Limits:
-    from application.ports import Limits
-
-    settings = loaded.settings
-    return Limits(
-        concurrency=settings.worker.concurrency,
-        grace=settings.execution.grace,
-        lease_ttl=settings.execution.lease_ttl,
-        on_lost_lease=settings.execution.on_lost_lease,
-        ping_interval=settings.websocket.ping_interval,
-        pong_timeout=settings.websocket.pong_timeout,
-        reconnect_cap=settings.websocket.reconnect_cap,
-        drain=settings.execution.drain,
-        outbox=settings.execution.outbox,
-        output_limit=settings.execution.output_limit,
-    )
+    __self__ = providers.Self()
+    loaded: providers.Provider[Loaded] = providers.Dependency(instance_of=Loaded)
+    stack: providers.Provider[ExitStack] = Singleton(ExitStack)
+    problems: providers.Provider[list[str]] = Singleton(list)  # told at the start, and no reason not to start
+    runtime: providers.Provider[Runtime] = Singleton(ThreadRuntime)
+    metrics: providers.Provider[Metrics] = Singleton(MemoryMetrics)
+    redactor: providers.Provider[Redactor] = Singleton(make_redactor, __self__)
+    state_dir: providers.Provider[Path] = Singleton(make_state_dir, __self__)
+    watcher: providers.Provider[Watcher] = Singleton(find_watcher)
+    surroundings: providers.Provider[Surroundings] = Singleton(make_surroundings, __self__)
+    server: providers.Provider[Server] = Singleton(open_server, __self__)
+    journal: providers.Provider[Journal] = Singleton(open_journal, __self__)
+    spool: providers.Provider[LogSpool] = Singleton(open_spool, __self__)
+    orphans: providers.Provider[Remains] = Singleton(make_orphans, __self__)
+    processes: providers.Provider[Processes] = Singleton(make_processes, __self__)
+    owner: providers.Provider[Owner] = Singleton(make_owner, __self__)
+    options: providers.Provider[ProcessOptions] = Singleton(make_options, __self__)
+    credentials: providers.Provider[CredentialSource] = Singleton(make_credentials, __self__)
+    approvals: providers.Provider[ApprovalDesk | None] = Singleton(find_approvals, __self__)
+    runners: providers.Provider[RunnerRegistry] = Singleton(make_runners, __self__)
+    identity: providers.Provider[Identity] = Singleton(make_identity, __self__)
+    leftovers: providers.Provider[Leftovers] = Singleton(make_leftovers, __self__)
+    execution: providers.Provider[Execution] = Singleton(make_execution, __self__)
+    worker: providers.Provider[Worker] = Singleton(make_worker, __self__)
+    service: providers.Provider[Service] = Singleton(make_service, __self__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """The chosen server and the way to it."""
+class Program(commands.Program[Loaded]):
+    """What the commands do, over a container."""
 
-    runtime: Any
-    metrics: Any
-    transport: Transport
-    coordination: Coordination
-    close: Callable[[], None]
+    def __init__(self, container: type[WorkerContainer]) -> None:
+        self._container = container
+        self.name = "python bootstrap.py" if Path(__file__).with_name("pyproject.toml").is_file() else "cronjob-worker"
+        self.version = VERSION
 
+    def load(self, file: str | None, assignments: Mapping[str, str]) -> Loaded:
+        return load(file, assignments, program=Path(__file__))
 
-def make_container(loaded: Loaded, token: Callable[[], str], state_dir: Path) -> Outside:
-    """Choose the transport by the settings; only the chosen one is built."""
-    from dependency_injector import containers, providers
+    def run(self, loaded: Loaded) -> int:
+        c, log = self._container(loaded=loaded), loaded.settings.log
+        with c.stack():
+            file = loaded.path(log.file) if log.file else None
+            set_up(c.redactor(), log.level, log.format, file, (log.max_size, log.max_backups))
+            service, limits = c.service(), c.loaded().limits(c.server().times)
+            c.watcher().hello(limits.drain + limits.grace + KILL_AND_FLUSH)
+            c.stack().callback(c.watcher().close)
+            c.leftovers().start()
+            where = f"{loaded.transport.name}, {loaded.transport.where(loaded)}; state in {c.state_dir()}"
+            return service.run(f"cronjob-worker {VERSION}: {where}", c.problems())
 
-    from adapters.observability.metrics import MemoryMetrics
-    from adapters.runtime.threads import ThreadRuntime
+    def runners(self, loaded: Loaded) -> tuple[list[str], list[str]]:
+        problems: list[str] = []
+        return all_runners(loaded, problems).list(), problems
 
-    closing = contextlib.ExitStack()
+    def check(self, loaded: Loaded) -> list[str]:
+        problems: list[str] = []
+        registry = all_runners(loaded, problems)
+        identity = loaded.identity("", "", registry, problems)
+        return problems + inspect(loaded, Checked(loaded, identity, registry))
 
-    class Container(containers.DeclarativeContainer):
-        choice = providers.Object(loaded.settings.chosen_transport)
-        runtime: providers.Provider[ThreadRuntime] = providers.ThreadSafeSingleton(ThreadRuntime)
-        metrics: providers.Provider[MemoryMetrics] = providers.ThreadSafeSingleton(MemoryMetrics)
-        server: providers.Provider[tuple[Transport, Coordination]] = providers.Selector(
-            choice,
-            websocket=providers.ThreadSafeSingleton(websocket_pair, loaded, token, metrics, closing),
-            local=providers.ThreadSafeSingleton(local_pair, loaded, runtime, state_dir, closing),
-            memory=providers.ThreadSafeSingleton(memory_pair, runtime, metrics, closing),
-        )
+    def execute(self, loaded: Loaded, task: OneTask) -> Result:
+        c = self._container(loaded=loaded)
+        credentials = LocalCredentials(loaded.path(loaded.settings.state_dir) / "credentials.json", os.environ)
+        c.credentials.override(providers.Object(RedactedCredentials(credentials, c.redactor())))
+        c.approvals.override(providers.Object(None))
+        c.owner.override(providers.Object(Owner()))
+        c.options.override(providers.Object(ProcessOptions(secrets=loaded.secret_values)))
+        c.processes.override(Singleton(Supervisor))
+        with closing(c.processes()):
+            result = run_once(c.execution(), task.task, task.log, c.redactor().text, task.token)
+        for problem in c.problems():
+            task.tell(problem)
+        return result
 
-    made = Container()
-    transport, coordination = made.server()
-    return Outside(made.runtime(), made.metrics(), transport, coordination, closing.close)
+    def pause(self, loaded: Loaded, reason: str) -> None:
+        PauseMark(private_directory(loaded.path(loaded.settings.state_dir))).set(reason)
 
-
-def websocket_pair(
-    loaded: Loaded, token: Callable[[], str], metrics: Any, closing: contextlib.ExitStack
-) -> tuple[Transport, Coordination]:
-    from adapters.apiserver.coordination import HttpCoordination
-    from adapters.apiserver.http import ApiClient
-    from adapters.apiserver.stream import LinkOptions, WebSocketTransport
-    from adapters.apiserver.tls import tls_context
-    from adapters.wire.endpoints import ApiAddress, ProxyAddress
-
-    server = loaded.settings.server
-    address = ApiAddress.parse(server.api_url, server.allow_plain_http)
-    named = (server.tls.ca_file, server.tls.cert_file, server.tls.key_file)
-    ca, certificate, key = (str(loaded.path(name)) if name else "" for name in named)
-    tls = tls_context(ca, certificate, key) if address.secure else None
-    proxy = ProxyAddress.parse(server.proxy) if server.proxy else None
-    client = ApiClient(address, token, tls=tls, proxy=proxy)
-    closing.callback(client.close)
-    coordination = HttpCoordination(client)
-    options = LinkOptions(connect_timeout=loaded.settings.websocket.connect_timeout, tls=tls, proxy=proxy)
-    return WebSocketTransport(address, coordination, token, metrics, options), coordination
+    def resume(self, loaded: Loaded) -> bool:
+        return PauseMark(private_directory(loaded.path(loaded.settings.state_dir))).clear()
 
 
-def local_pair(
-    loaded: Loaded, runtime: Any, state_dir: Path, closing: contextlib.ExitStack
-) -> tuple[Transport, Coordination]:
-    from adapters.local.credentials import LocalCredentials
-    from adapters.local.planner import Planner
-    from adapters.local.server import LocalServer
-    from adapters.local.store import Store
-
-    store = Store(state_dir / "history.sqlite")
-    closing.callback(store.close)
-    schedule = loaded.settings.schedule
-    planner = Planner(loaded.path(schedule.file), store, schedule.keep_runs)
-    server = LocalServer(runtime, planner, store, LocalCredentials(state_dir / "credentials.json", os.environ))
-    return server, server
-
-
-def memory_pair(runtime: Any, metrics: Any, closing: contextlib.ExitStack) -> tuple[Transport, Coordination]:
-    from adapters.apiserver.coordination import HttpCoordination
-    from adapters.testkit.model.client import MemoryApiClient
-    from adapters.testkit.model.network import MemoryServer
-    from adapters.testkit.model.stream import MemoryTransport
-
-    server = MemoryServer(runtime)
-    server.start()
-    closing.callback(server.close)
-    way = server.way()
-    return MemoryTransport(way, metrics), HttpCoordination(MemoryApiClient(way.request))
+def main(argv: list[str] | None = None, container: type[WorkerContainer] = WorkerContainer) -> int:
+    """Run the command line over ``container``; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    ensure_guardian(arguments)
+    return commands.main(Program(container), arguments)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Contexts:
         self,
         root: Path,
         credentials: CredentialSource,
-        approvals: ApprovalDesk,
+        approvals: ApprovalDesk | None,
         conceal: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -93,6 +93,7 @@ class Execution:
         except DEFECTS as error:
             log.exception("the runner for %s failed before the start", task.category, extra=run.label)
             return ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
+        run.live_output = bool(getattr(runner, "live_output", False))
         relay = _relay(runner, run)
         run.token.subscribe(relay)
         try:

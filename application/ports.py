@@ -198,6 +198,26 @@ class Coordination(Locks, TaskReader, TaskLogs, Categories, CredentialSource, Ap
         """
 
 
+@dataclass(frozen=True, slots=True)
+class LinkTimes:
+    """How a link is kept alive, in seconds: between heartbeats, of silence after one that was not answered until the
+    link is given up, and the longest pause between two tries to connect."""
+
+    ping_interval: float = 20.0
+    pong_timeout: float = 60.0
+    reconnect_cap: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What one transport offers. ``secrets`` are the texts that no task may find in its environment, as of now."""
+
+    transport: Transport
+    coordination: Coordination
+    times: LinkTimes = LinkTimes()
+    secrets: Callable[[], tuple[str, ...]] = tuple
+
+
 # --- what outlives this process --------------------------------------------------------------------------------------
 
 
@@ -346,6 +366,16 @@ class Remains(Protocol):
 
 class Warden(Protocol):
     """Ends tasks from outside when this process cannot. Any thread; never blocks, never raises."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether there was one and it is gone: then nobody ends this worker's tasks after it."""
+
+    def hello(self, shutdown: float) -> None:
+        """The worker begins; ending it may take ``shutdown`` seconds from the wish on."""
+
+    def close(self) -> None:
+        """Idempotent."""
 
     def beat(self) -> None:
         """This process lives and its loops go round."""

@@ -31,6 +31,7 @@ class Run:
     token: CancelToken = field(default_factory=CancelToken)
     phase: Phase = Phase.CLAIMING
     fate: str = ""  # what the accounts say became of it, once that is told (G86)
+    live_output: bool = False  # what it prints is in its log; decided by its runner
 
     @property
     def label(self) -> dict[str, str]:

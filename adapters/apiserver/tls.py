@@ -16,14 +16,14 @@ def tls_context(ca_file: str = "", client_certificate: str = "", client_key: str
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls.ca_file: cannot read certificates from {ca_file}: {_why(error)}") from None
+        raise ConfigError(f"server.tls.ca_file: cannot read certificates from {ca_file}: {_why(error)}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if client_certificate:
         try:
             context.load_cert_chain(client_certificate, client_key or None, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
             raise ConfigError(
-                f"tls.client_cert: cannot load {client_certificate} with its key: {_why(error)}"
+                f"server.tls.cert_file: cannot load {client_certificate} with its key: {_why(error)}"
             ) from None
     return context
 

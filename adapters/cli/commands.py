@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import click
 
 from adapters.cli import execute
-from adapters.cli.execute import Task, assignment
+from adapters.cli.execute import OneTask, assignment
 from domain.errors import ConfigError, WorkerError
 from domain.result import Result
-
-__all__ = ["Program", "Task", "build", "main"]
 
 COMPLETE = "_CRONJOB_WORKER_COMPLETE"  # by this variable a shell asks for completions
 EXAMPLES = {
@@ -53,22 +50,32 @@ class Shown(Protocol):
     def rows(self) -> list[tuple[str, str, str]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What the composition root gives the commands."""
+Settings = TypeVar("Settings", bound=Shown)
+
+
+class Program(Protocol[Settings]):
+    """What the composition root gives the commands. All of it may raise ConfigError and other errors of ours."""
 
     name: str
     version: str
-    load: Callable[[str | None, Mapping[str, str]], Any]
-    run: Callable[[Any], int]
-    runners: Callable[[Any], tuple[list[str], list[str]]]
-    check: Callable[[Any], str]
-    execute: Callable[[Any, Task], Result]
-    pause: Callable[[Any, str], None]
-    resume: Callable[[Any], bool]
+
+    def load(self, file: str | None, assignments: Mapping[str, str]) -> Settings: ...
+    def run(self, loaded: Settings) -> int:
+        """Run the worker; returns the exit status."""
+
+    def runners(self, loaded: Settings) -> tuple[list[str], list[str]]:
+        """The categories, and a text for each runner that could not be loaded."""
+
+    def check(self, loaded: Settings) -> list[str]:
+        """A text for each thing that is wrong."""
+
+    def execute(self, loaded: Settings, task: OneTask) -> Result: ...
+    def pause(self, loaded: Settings, reason: str) -> None: ...
+    def resume(self, loaded: Settings) -> bool:
+        """Whether it was paused."""
 
 
-def build(program: Program) -> click.Group:
+def build(program: Program[Settings]) -> click.Group:
     """The whole command line over one program."""
 
     def shown(command: str) -> str | None:
@@ -101,7 +108,7 @@ def build(program: Program) -> click.Group:
 
     @cli.command(epilog=shown("runners"))
     @click.pass_obj
-    def runners(load: Callable[[], Any]) -> None:
+    def runners(load: Callable[[], Settings]) -> None:
         """List the task types, and the plug-ins that could not be loaded."""
         names, problems = program.runners(load())
         for name in names:
@@ -114,25 +121,25 @@ def build(program: Program) -> click.Group:
     return cli
 
 
-def _pausing_commands(program: Program) -> tuple[click.Command, click.Command]:
+def _pausing_commands(program: Program[Settings]) -> tuple[click.Command, click.Command]:
     @click.command(epilog=examples(program.name, "pause"))
     @click.option("--reason", default="paused by an operator", metavar="TEXT", help="what its log is to say")
     @click.pass_obj
-    def pause(load: Callable[[], Any], reason: str) -> None:
+    def pause(load: Callable[[], Settings], reason: str) -> None:
         """Let the worker take no new tasks; those in hand go on. Holds until `resume`, also over restarts."""
         program.pause(load(), reason)
         click.echo("paused: no new tasks are taken until `resume`")
 
     @click.command(epilog=examples(program.name, "resume"))
     @click.pass_obj
-    def resume(load: Callable[[], Any]) -> None:
+    def resume(load: Callable[[], Settings]) -> None:
         """Let a paused worker take tasks again."""
         click.echo("new tasks are taken again" if program.resume(load()) else "it was not paused")
 
     return pause, resume
 
 
-def _config_group(program: Program) -> click.Group:
+def _config_group(program: Program[Settings]) -> click.Group:
     @click.group()
     def config() -> None:
         """Show or check the settings."""
@@ -140,7 +147,7 @@ def _config_group(program: Program) -> click.Group:
     @config.command(epilog=examples(program.name, "config show"))
     @click.option("--json", "as_json", is_flag=True, help="as JSON")
     @click.pass_obj
-    def show(load: Callable[[], Shown], as_json: bool) -> None:
+    def show(load: Callable[[], Settings], as_json: bool) -> None:
         """Every setting, its value, and where the value stands. Secrets are masked."""
         rows = load().rows()
         if as_json:
@@ -153,9 +160,12 @@ def _config_group(program: Program) -> click.Group:
 
     @config.command(epilog=examples(program.name, "config check"))
     @click.pass_obj
-    def check(load: Callable[[], Any]) -> None:
+    def check(load: Callable[[], Settings]) -> None:
         """Say whether the settings are right, and the schedule if it is used; exit status 78 if not."""
-        click.echo(program.check(load()))
+        problems = program.check(load())
+        if problems:
+            raise ConfigError("\n".join(problems))
+        click.echo("the settings are right")
 
     return config
 
@@ -174,7 +184,7 @@ def _completion_command(cli: click.Group) -> click.Command:
     return completion
 
 
-def main(program: Program, argv: list[str]) -> int:
+def main(program: Program[Settings], argv: list[str]) -> int:
     """Run the command line; returns the exit status. Configuration errors are told in one message, status 78."""
     cli = build(program)
     try:

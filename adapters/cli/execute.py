@@ -9,30 +9,28 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from domain.result import Result
-from domain.runner import Runner
+from domain.result import EndReason, Result
+from domain.runner import CancelRequest, CancelToken, Urgency
+from domain.task import Metadata, Task
 
+Settings = TypeVar("Settings")
 BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell says of a program whose reader went away
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One task from the command line. ``running`` is told the runner, so that a signal can stop it."""
+class OneTask:
+    """One task from the command line. ``token`` stops it, ``log`` takes its output, ``tell`` takes words about it."""
 
-    category: str
-    command: str
-    args: str
-    timeout: float | None
-    environment: Mapping[str, str]
-    directory: str
-    running: Callable[[Runner], None]
+    task: Task
+    token: CancelToken
     log: Callable[[bytes], None]
+    tell: Callable[[str], None]
 
 
 class Terminal:
@@ -47,17 +45,17 @@ class Terminal:
         self._wishes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.closed = False  # nobody reads the output any more
 
-    def watch(self, runner: Runner) -> None:
+    def watch(self, token: CancelToken) -> None:
         """The first SIGINT or SIGTERM stops the task, the next one kills it."""
-        threading.Thread(target=self._pass_on, args=(runner,), name="exec-signals", daemon=True).start()
+        threading.Thread(target=self._pass_on, args=(token,), name="exec-signals", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._wishes.put(None))
 
-    def _pass_on(self, runner: Runner) -> None:
+    def _pass_on(self, token: CancelToken) -> None:
         self._wishes.get()
-        runner.stop()
+        token.cancel(CancelRequest(EndReason.STOPPED, Urgency.POLITE))
         self._wishes.get()
-        runner.kill()
+        token.cancel(CancelRequest(EndReason.KILLED, Urgency.NOW))
 
     def write(self, data: bytes) -> None:
         """Show output; never raises. Where nobody reads any more, the task is stopped."""
@@ -71,7 +69,7 @@ class Terminal:
             self._wishes.put(None)
 
 
-def command(execute: Callable[[Any, Task], Result], epilog: str | None = None) -> click.Command:
+def command(execute: Callable[[Settings, OneTask], Result], epilog: str | None = None) -> click.Command:
     """The command over what runs one task: ``execute(loaded settings, task)``."""
 
     @click.command(
@@ -95,17 +93,21 @@ def command(execute: Callable[[Any, Task], Result], epilog: str | None = None) -
         if category not in ("command", "default", "") and command.lstrip().startswith("{") and not args:
             command, args = category, (command,)
         terminal = Terminal(sys.stdout.buffer)
+        token = CancelToken()
+        terminal.watch(token)
+        directory = options["directory"] or "."
+        environment = dict(assignment(text) for text in options["variables"])
         task = Task(
-            category=category,
-            command=command,
-            args=args[0] if len(args) == 1 else json.dumps(args) if args else "",
-            timeout=options["timeout"],
-            environment=dict(assignment(text) for text in options["variables"]),
-            directory=options["directory"],
-            running=terminal.watch,
-            log=(lambda _: None) if options["as_json"] else terminal.write,
+            "",
+            category,
+            command,
+            args[0] if len(args) == 1 else json.dumps(args) if args else "",
+            timeout=options["timeout"] or 0,
+            metadata=Metadata(working_dir=directory, environment=environment),
         )
-        result = execute(context.obj(), task)
+        log = (lambda _: None) if options["as_json"] else terminal.write
+        one = OneTask(task, token, log, lambda text: click.echo(text, err=True))
+        result = execute(context.obj(), one)
         if terminal.closed:
             context.exit(_nobody_reads())
         if options["as_json"]:

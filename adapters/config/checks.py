@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from adapters.config.settings import SECRETS, Server, Settings, keys
-from adapters.config.sources import ENVIRONMENT, IGNORED, Value, Values
-from adapters.wire.endpoints import ApiAddress, ProxyAddress
-from adapters.wire.framing import SEPARATOR
-from domain.errors import ConfigError
+from adapters.config.sources import ENVIRONMENT, IGNORED, Values
+
+if TYPE_CHECKING:
+    from adapters.config.load import Loaded
+
+# What begins like this is meant for this worker. Those of the command guard are read by the runner itself.
+PREFIXES = ("WORKER_", "API_", "WEBSOCKET_", "LOG_", "COMMAND_", "ALLOWED_", "FILE_RUNNER_")
+GUARD = (
+    "COMMAND_SECURITY_DISABLED", "COMMAND_ALLOWED", "COMMAND_BLOCKED", "COMMAND_BLOCKED_PATTERNS",
+    "COMMAND_BLOCKED_PATHS",
+)  # fmt: skip
 
 
-def unknown_keys(values: Values) -> list[str]:
-    known = keys()
+def unknown_keys(values: Values, known: Sequence[str]) -> list[str]:
     sections = {key.rpartition(".")[0] for key in known if "." in key}
     found = []
     for key, value in values.items():
@@ -36,19 +41,30 @@ def unknown_keys(values: Values) -> list[str]:
     return found
 
 
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A WORKER_ variable that is one slip away from a known one is a slip."""
-    known = [*ENVIRONMENT, *IGNORED, "WORKER_CONFIG"]
+def obsolete(values: Values, accepted: Mapping[str, object]) -> list[str]:
+    """Take out of ``values`` what older files may still say; tells of each that says something else."""
+    found = []
+    for key, only in accepted.items():
+        value = values.pop(key, None)
+        if value is not None and value.raw != only:
+            found.append(f"{value.source}: {key}: there is only {only!r}; leave the key out")
+    return found
+
+
+def unknown_variables(environment: Mapping[str, str], more: Mapping[str, str]) -> list[str]:
+    """A variable that is one slip away from a known one is a slip: unseen, it may leave a door open."""
+    known = [*ENVIRONMENT, *more, *IGNORED, *GUARD, "WORKER_CONFIG"]
     found = []
     for name, text in environment.items():
-        if text.strip() and name.startswith(("WORKER_", "API_", "WEBSOCKET_")) and name not in known:
+        if text.strip() and name.startswith(PREFIXES) and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.87)
             if near:
                 found.append(f"environment {name}: unknown variable; did you mean {near[0]}?")
     return found
 
 
-def explain(error: ValidationError, values: Values) -> list[str]:
+def explain(error: ValidationError, values: Values, secrets: frozenset[str]) -> list[tuple[str, str]]:
+    """The key of each mistake as it stands in a source, and the whole text about it."""
     found = []
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"]]
@@ -56,73 +72,19 @@ def explain(error: ValidationError, values: Values) -> list[str]:
         while key and key not in values and "." in key:
             key = key.rpartition(".")[0]
         source = values[key].source if key in values else "settings"
-        given = "***" if key in SECRETS else repr(problem.get("input"))[:60]
-        found.append(f"{source}: {'.'.join(parts)}: {problem['msg'].lower()} (got {given})")
+        given = "***" if key in secrets else repr(problem.get("input"))[:60]
+        found.append((key, f"{source}: {'.'.join(parts)}: {problem['msg'].lower()} (got {given})"))
     return found
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def conflicts(settings: Settings, values: Values) -> list[str]:
-    found = []
-
-    def tell(key: str, text: str) -> None:
-        found.append(f"{values.get(key, Value(None, 'settings')).source}: {key}: {text}")
-
+def conflicts(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong and what to do) for settings of the right types that the worker would refuse later."""
+    settings = loaded.settings
     if settings.worker.id and not _UUID.fullmatch(settings.worker.id):
-        tell(
-            "worker.id", f"must be a uuid such as 6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12, got {settings.worker.id[:40]!r}"
-        )
-    if settings.chosen_transport == "websocket":
-        if not settings.server.api_url:
-            tell("transport", "websocket needs server.api_url (API_SERVER_URL)")
-        else:
-            found += bad_addresses(settings.server, values)
-        if settings.server.api_url and not (settings.server.auth_token or settings.server.auth_token_file):
-            tell("server.auth_token", "is missing: set API_AUTH_TOKEN, or server.auth_token_file")
-    if settings.server.auth_token and settings.server.auth_token_file:
-        tell("server.auth_token_file", "server.auth_token is set too; leave one of them out")
-    if settings.websocket.message_separator.encode() != SEPARATOR:
-        tell("websocket.message_separator", r'the server knows only "\x00223399AABB2233CC"; leave the key out')
+        given = settings.worker.id[:40]
+        yield "worker.id", f"must be a uuid such as 6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12, got {given!r}"
     if not settings.worker.tasks:
-        tell("worker.tasks", "must name at least one category")
-    return found
-
-
-def bad_addresses(server: Server, values: Values) -> list[str]:
-    """What the link would refuse later, told with the key and without the text: an address may hold a password."""
-    found = []
-    checks: list[tuple[str, str, Callable[[str], object]]] = [
-        ("server.api_url", server.api_url, lambda text: ApiAddress.parse(text, server.allow_plain_http)),
-        ("server.proxy", server.proxy, ProxyAddress.parse),
-    ]
-    for key, text, parse in checks:
-        try:
-            if text:
-                parse(text)
-        except ConfigError as error:
-            hint = " (server.allow_plain_http)" if key == "server.api_url" and text.startswith("http:") else ""
-            found.append(f"{values[key].source}: {key}: {error}{hint}")
-    return found
-
-
-def unreadable_files(settings: Settings, sources: Mapping[str, str], base: Path) -> list[str]:
-    """Files that the settings name for joining a server, and that cannot be read now."""
-    if settings.chosen_transport != "websocket":
-        return []
-    server = settings.server
-    named = {
-        "server.auth_token_file": server.auth_token_file,
-        "server.tls.ca_file": server.tls.ca_file,
-        "server.tls.cert_file": server.tls.cert_file,
-        "server.tls.key_file": server.tls.key_file,
-    }
-    found = []
-    for key, text in named.items():
-        try:
-            if text and not (base / text).read_bytes().strip():
-                found.append(f"{sources[key]}: {key}: {(base / text)} is empty")
-        except OSError as error:
-            found.append(f"{sources[key]}: {key}: {(base / text)} cannot be read: {error.strerror}")
-    return found
+        yield "worker.tasks", "must name at least one category"

@@ -1,25 +1,91 @@
-"""Runners of others: from entry points and from the settings. One that cannot be loaded leaves the others alone."""
+"""Plug-ins by name: those that ship, those that entry points name, and those that the settings name themselves."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import importlib.metadata
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from adapters.builtin import AUTO, BUILTIN, OLD_NAMES
+from adapters.plugin import CONFIG_SOURCES, JOURNALS, TRANSPORTS, ConfigSource, JournalPlugin, TransportPlugin
+from domain.errors import ConfigError
 from domain.runner import Runner, RunnerRegistry
 
-GROUP = "cronjob_worker.runners"
+RUNNERS = "cronjob_worker.runners"
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://|$)")
+
+Kind = TypeVar("Kind")
 
 
-def load_plugins(registry: RunnerRegistry, configured: Mapping[str, str]) -> list[str]:
-    """Register all plug-ins; returns one text for each that could not be loaded."""
+def find(group: str, name: str, kind: type[Kind]) -> Kind:
+    """The plug-in that ``name`` means: one that ships, an entry point of ``group``, or ``module:object``.
+
+    Raises ConfigError.
+    """
+    name = OLD_NAMES.get(name, name)
+    points = {point.name: point.value for point in importlib.metadata.entry_points(group=group)}
+    known = points | BUILTIN.get(group, {})
+    target = known.get(name, name)
+    if not _TARGET.fullmatch(target):
+        raise ConfigError(f"{name!r} is none of {', '.join(sorted(known)) or 'the installed ones'}, nor module:object")
+    try:
+        found = load_object(target)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{name!r} ({target}) cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(found, kind):
+        raise ConfigError(f"{name!r} ({target}) is a {type(found).__name__} and not a {kind.__name__}")
+    return found
+
+
+def load_object(target: str) -> Any:
+    """What ``module:object`` names. Raises whatever its import raises."""
+    module, colon, name = target.partition(":")
+    if not colon:
+        raise ValueError("write it as module:object")
+    return getattr(importlib.import_module(module), name)
+
+
+def shipped() -> list[TransportPlugin]:
+    """The transports that ship, in the order in which ``transport: auto`` asks them."""
+    return [find(TRANSPORTS, name, TransportPlugin) for name in AUTO]
+
+
+def find_transport(text: str) -> TransportPlugin:
+    """The transport that the setting names: by the scheme of an address, by name, or as module:object.
+
+    Raises ConfigError.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return find(TRANSPORTS, text, TransportPlugin)
+    for plugin in shipped():
+        if scheme[1].lower() in plugin.schemes:
+            return plugin
+    # An entry point is found by its own name, so that no plug-in is imported that nobody has chosen.
+    return find(TRANSPORTS, scheme[1].lower(), TransportPlugin)
+
+
+def find_journal(name: str) -> JournalPlugin:
+    """Raises ConfigError."""
+    return find(JOURNALS, name, JournalPlugin)
+
+
+def find_source(name: str) -> ConfigSource:
+    """Raises ConfigError."""
+    return find(CONFIG_SOURCES, name, ConfigSource)  # type: ignore[type-abstract]
+
+
+def load_runners(registry: RunnerRegistry, configured: Mapping[str, str]) -> list[str]:
+    """Register all runners of others; returns one text for each that could not be loaded, the rest goes on."""
     problems: list[str] = []
-    for point in importlib.metadata.entry_points(group=GROUP):
+    for point in importlib.metadata.entry_points(group=RUNNERS):
         _register(registry, point.name, f"entry point {point.value}", point.load, problems)
     for category, target in configured.items():
-        _register(registry, category, f"runners.plugins {target}", functools.partial(_import, target), problems)
+        _register(registry, category, f"runners.plugins {target}", functools.partial(load_object, target), problems)
     return problems
 
 
@@ -34,10 +100,3 @@ def _register(
         problems.append(f"the runner for {category!r} ({origin}) cannot be loaded: {type(error).__name__}: {error}")
         return
     registry.register(category, factory)
-
-
-def _import(target: str) -> Any:
-    module, _, name = target.partition(":")
-    if not name:
-        raise ValueError("write it as module:class")
-    return getattr(importlib.import_module(module), name)

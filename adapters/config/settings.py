@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, StringConstraints
+from pydantic import BaseModel, Field, PositiveInt, create_model
 
-from adapters.wire.framing import SEPARATOR
-
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)", re.ASCII)
-
-
-def _duration(value: Any) -> Any:
-    """``"90s"`` as people write it; anything else is left for the type to judge."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return float(match[1]) * UNITS[match[2]] if match else value
-
-
-def _http(address: str) -> str:
-    """The link is an upgraded HTTP connection: ws:// and http:// name the same server."""
-    scheme, mark, rest = address.rstrip("/").partition("://")
-    return {"ws": "http", "wss": "https"}.get(scheme.lower(), scheme) + mark + rest
-
-
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=86_400 * 30, allow_inf_nan=False)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+from adapters.plugin import Duration, Seconds, Section, Text
+from domain.errors import ConfigError
 
 CATEGORIES = [
     "default", "command", "script", "http", "database", "file", "git", "container", "docker", "message", "approval",
 ]  # fmt: skip
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Worker(Section):
@@ -44,36 +22,6 @@ class Worker(Section):
     working_dir: Text = Field(".", description="root of the tasks' default directories")
     tasks: list[Text] = Field(CATEGORIES, description="the categories that this worker takes")
     concurrency: PositiveInt = Field(100, description="how many tasks run at once")
-
-
-class Tls(Section):
-    ca_file: Text = Field("", description="certificate authorities to trust instead of the system's")
-    cert_file: Text = Field("", description="client certificate")
-    key_file: Text = Field("", description="key of the client certificate, if it is not in the same file")
-
-
-class Server(Section):
-    api_url: Annotated[Text, AfterValidator(_http)] = Field(
-        "", description="address of the API server, with or without /api/v1; empty: no server"
-    )
-    auth_token: Text = Field("", description="API key")
-    auth_token_file: Text = Field("", description="file that holds the API key; read anew when it changes")
-    allow_plain_http: bool = Field(False, description="send the key over http:// to another host than this one")
-    proxy: Text = Field("", description="http://[user:password@]host:port of an HTTP proxy")
-    tls: Tls = Tls()
-
-
-class WebSocket(Section):
-    ping_interval: Seconds = Field(20.0, le=55, description="seconds between heartbeats; the server wants one a minute")
-    pong_timeout: Seconds = Field(60.0, description="seconds of silence after a missed heartbeat until reconnecting")
-    connect_timeout: Seconds = Field(20.0, le=60, description="seconds that connecting may take")
-    reconnect_cap: Seconds = Field(30.0, description="longest pause between two tries to connect, in seconds")
-    message_separator: str = Field(SEPARATOR.decode(), description="what stands between two messages")
-
-
-class Schedule(Section):
-    file: Text = Field("schedule.json", description="the schedule that runs without a server")
-    keep_runs: PositiveInt = Field(1000, description="how many ended runs the history keeps")
 
 
 class Log(Section):
@@ -92,11 +40,10 @@ class Execution(Section):
         "auto",
         description="where tasks get control groups: auto (a group delegated to the worker), off, or a directory",
     )
-    default_timeout: Annotated[float, BeforeValidator(_duration)] = Field(
+    default_timeout: Duration = Field(
         0.0,
         ge=0,
         le=86_400 * 365,
-        allow_inf_nan=False,
         description="seconds for tasks that name none; 0: the category's own",
     )
     drain: Seconds = Field(60.0, description="seconds that running tasks get when the worker is to end")
@@ -141,26 +88,33 @@ class Runners(Section):
 
 
 class Settings(Section):
-    transport: Literal["auto", "websocket", "local", "memory"] = Field(
-        "auto", description="auto: websocket when server.api_url is set, else local"
+    """The settings that do not depend on the server; ``with_sections`` adds those that do."""
+
+    transport: Text = Field(
+        "auto",
+        description="the way to the server: an address, a transport's name, module:object; auto: the API server if its "
+        "address is set, else the local schedule",
     )
     state_dir: Text = Field("state", description="private directory for identity, journal and undelivered logs")
+    journal: Text = Field("sqlite", description="where tasks in hand are kept: sqlite, a plug-in's name, module:object")
+    config_sources: list[Text] = Field(
+        [], description="more sources of settings, between this file and the environment: names or module:object"
+    )
     worker: Worker = Worker()
-    server: Server = Server()
-    websocket: WebSocket = WebSocket()
-    schedule: Schedule = Schedule()
     log: Log = Log()
     execution: Execution = Execution()
     runners: Runners = Runners()
 
-    @property
-    def chosen_transport(self) -> str:
-        if self.transport != "auto":
-            return self.transport
-        return "websocket" if self.server.api_url else "local"
+
+def with_sections(sections: Mapping[str, type[BaseModel]]) -> type[Settings]:
+    """Settings with the sections of plug-ins. Raises ConfigError where one takes a name that is there already."""
+    if taken := sorted(set(sections) & set(Settings.model_fields)):
+        raise ConfigError(f"a plug-in wants the section {taken[0]!r} of the settings, which is the worker's own")
+    fields: dict[str, Any] = {name: (model, Field(default_factory=model)) for name, model in sections.items()}
+    return create_model("Settings", __base__=Settings, **fields)
 
 
-def keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Every key in dotted form."""
     found: list[str] = []
     for name, field in model.model_fields.items():
@@ -170,6 +124,3 @@ def keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
         else:
             found.append(prefix + name)
     return found
-
-
-SECRETS = ("server.auth_token", "server.proxy")

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from adapters.plugin import ConfigSource
 from domain.errors import ConfigError
 
 ENVIRONMENT = {
@@ -21,14 +24,6 @@ ENVIRONMENT = {
     "WORKER_CONCURRENCY": "worker.concurrency",
     "WORKER_STATE_DIR": "state_dir",
     "WORKER_TRANSPORT": "transport",
-    "WORKER_SCHEDULE_FILE": "schedule.file",
-    "API_URL": "server.api_url",
-    "API_SERVER_URL": "server.api_url",
-    "API_KEY": "server.auth_token",
-    "API_AUTH_TOKEN": "server.auth_token",
-    "API_AUTH_TOKEN_FILE": "server.auth_token_file",
-    "API_ALLOW_PLAIN_HTTP": "server.allow_plain_http",
-    "WEBSOCKET_PING_INTERVAL": "websocket.ping_interval",
     "LOG_LEVEL": "log.level",
     "LOG_FORMAT": "log.format",
     "LOG_FILE_PATH": "log.file",
@@ -45,35 +40,52 @@ FLAT = {"name", "id", "description", "working_dir", "metadata"}
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A raw value and where it stands."""
+    """A raw value and where it stands. ``text`` is True where its type is still to be read from the text."""
 
     raw: Any
     source: str
+    text: bool = False
 
 
 Values = dict[str, Value]
 
 
-def from_environment(environment: Mapping[str, str]) -> Values:
-    """Variables that are set and not empty. The names of this program win over those of the original worker."""
+def from_environment(environment: Mapping[str, str], more: Mapping[str, str]) -> Values:
+    """Variables that are set and not empty, those of transports (``more``) too; of two for one key the later counts."""
     found: Values = {}
-    for name, key in ENVIRONMENT.items():
+    for name, key in (ENVIRONMENT | dict(more)).items():
         text = environment.get(name, "").strip()
         if text:
-            found[key] = Value(from_text(key, text), f"environment {name}")
+            found[key] = Value(text, f"environment {name}", text=True)
     return found
 
 
 def from_assignments(assignments: Mapping[str, str], source: str) -> Values:
     """``key=value`` of the command line."""
-    return {key: Value(from_text(key, text), source) for key, text in assignments.items()}
+    return {key: Value(text, source, text=True) for key, text in assignments.items()}
 
 
-def from_text(key: str, text: str) -> Any:
+def from_source(source: ConfigSource, environment: Mapping[str, str]) -> Values:
+    """What a source of another team gives. Raises ConfigError, whatever it raises."""
+    try:
+        return dict(flatten(source.read(environment), f"source {source.name}"))
+    except ConfigError as error:
+        raise ConfigError(f"{source.name}: {error}") from None
+    except Exception as error:
+        raise ConfigError(f"{source.name} failed: {type(error).__name__}: {error}") from error
+
+
+def typed(values: Values, model: type[BaseModel]) -> Values:
+    """The values, texts of variables and of the command line as what their keys want."""
+    return {
+        key: Value(from_text(model, key, value.raw), value.source) if value.text else value
+        for key, value in values.items()
+    }
+
+
+def from_text(model: type[BaseModel], key: str, text: str) -> Any:
     """A text as the JSON value that the key's type wants; a text that does not fit stays one and is refused later."""
-    from adapters.config.settings import Settings
-
-    kind = _kind(Settings, key)
+    kind = _kind(model, key)
     if kind == "list":
         return [item.strip() for item in text.split(SEPARATORS.get(key, ",")) if item.strip()]
     if kind == "number" and re.fullmatch(r"-?\d+(\.\d+)?", text):

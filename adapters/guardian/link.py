@@ -8,9 +8,12 @@ import socket
 import struct
 import threading
 from collections import deque
+from typing import Protocol
 
 from adapters.guardian.guardian import FD_VARIABLE
 from adapters.process.killing import identity_of
+from adapters.guardian.unguarded import NoWarden
+from application.ports import Warden
 
 PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED)  # begins with the pid of who made the socket pair
 UNREAD = 100_000  # messages after which a guardian that reads none is taken for gone
@@ -92,7 +95,17 @@ class GuardianLink:
         return True
 
 
-def link_from_environment() -> GuardianLink | None:
+class Watcher(Warden, Protocol):
+    """What the processes of tasks are told to, beside the leases."""
+
+    def started(self, task_id: str, pid: int, start: int) -> None:
+        """A process of the task runs, with that start time of ``/proc``."""
+
+    def gone(self, task_id: str) -> None:
+        """The task's process is dead and reaped."""
+
+
+def find_watcher() -> Watcher:
     """The link to the guardian that started this process; the variable is taken away from the tasks' environment."""
     text = os.environ.pop(FD_VARIABLE, "")
-    return GuardianLink(int(text)) if text.isdigit() else None
+    return GuardianLink(int(text)) if text.isdigit() else NoWarden()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from adapters.guardian.link import GuardianLink
+from adapters.guardian.link import Watcher
 from adapters.process.orphans import boot_id
 from application.ports import Journal
 from domain.errors import JournalError
@@ -13,17 +13,15 @@ from domain.errors import JournalError
 class Observers:
     """Tells the journal and the guardian of each task's process."""
 
-    def __init__(self, journal: Journal, guardian: GuardianLink | None) -> None:
+    def __init__(self, journal: Journal, guardian: Watcher) -> None:
         self._journal = journal
         self._guardian = guardian
         self._boot_id = boot_id()
 
     def started(self, task_id: str, pid: int, start: int) -> None:
-        if self._guardian is not None:
-            self._guardian.started(task_id, pid, start)
+        self._guardian.started(task_id, pid, start)
         with contextlib.suppress(JournalError):  # known to the guardian all the same
             self._journal.running(task_id, pid, start, self._boot_id)
 
     def ended(self, task_id: str) -> None:
-        if self._guardian is not None:
-            self._guardian.gone(task_id)
+        self._guardian.gone(task_id)

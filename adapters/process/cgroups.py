@@ -122,6 +122,21 @@ class Cgroups:
         return len(left)
 
 
+def open_cgroups(setting: str, owner: str) -> Cgroups | None:
+    """Control groups where they can be had, those of previous runs ended; says which way processes are tracked.
+
+    Raises ConfigError.
+    """
+    parent = find_parent(setting)
+    if parent is None:
+        log.info("process tracking: /proc and run tag (no control groups)")
+        return None
+    log.info("process tracking: control groups in %s, /proc and run tag", parent)
+    groups = Cgroups(parent, owner)
+    groups.sweep()
+    return groups
+
+
 def find_parent(setting: str) -> Path | None:
     """Where groups can be made: ``off``, ``auto`` (a group delegated to this process), or a directory.
 

@@ -40,6 +40,10 @@ class ProcessOptions:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     temporary: str = ANYBODY
 
+    def inherited(self) -> dict[str, str]:
+        """What the children of runners find in their environment, before the task's own variables."""
+        return child_environment(self.environment, {}, self.secrets())
+
 
 def quote(item: str) -> str:
     """One argument as one shell word, whatever it holds; plain words stay as they are (C4).

@@ -9,16 +9,16 @@ import signal
 from typing import Any
 
 
-class Wishes:
-    """TERM, INT and HUP ask to ``end``, a second one to ``hurry``; USR1 asks for the ``stacks`` of all threads.
+class SignalFlags:
+    """TERM, INT and HUP ask to ``end``, a second one to ``force`` it; USR1 asks for the stacks of all threads.
 
     Made and waited on by the main thread, once in a process; the flags may be read by any thread.
     """
 
     def __init__(self) -> None:
         self.end = False
-        self.hurry = False
-        self.stacks = False
+        self.force = False
+        self._stacks = False
         self._reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -31,9 +31,13 @@ class Wishes:
         with contextlib.suppress(BlockingIOError):
             os.read(self._reading, 512)
 
+    def take_stacks(self) -> bool:
+        asked, self._stacks = self._stacks, False
+        return asked
+
     def _end(self, *_: Any) -> None:
-        self.hurry = self.end
+        self.force = self.end
         self.end = True
 
     def _tell(self, *_: Any) -> None:
-        self.stacks = True
+        self._stacks = True

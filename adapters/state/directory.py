@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
+from adapters.state.identity import private_directory
 from domain.errors import ConfigError
 
 
@@ -42,6 +44,13 @@ class StateLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def open_state_dir(path: Path, stack: ExitStack) -> Path:
+    """The private directory at ``path``, this process's alone until ``stack`` is closed. Raises ConfigError."""
+    directory = private_directory(path)
+    stack.callback(StateLock(directory).release)
+    return directory
 
 
 class PauseMark:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.process.ports import Command, Exit
-from adapters.process.temporary_files import ANYBODY
 from adapters.runners.container.client import Lines, connect, secret_of, translated
 from adapters.runners.container.nerdctl import base_words
 from adapters.runners.container.owner import BOUND, LIFE, WORKER, Owner
@@ -39,14 +38,13 @@ class Leftovers:
         run: Callable[[Command, CancelToken], Exit] | None = None,
         environment: Callable[[], Mapping[str, str]] = dict,
         pauses: tuple[float, ...] = PAUSES,
-        temporary: str = ANYBODY,
     ) -> None:
         self._owner = owner
         self._credentials = credentials
         self._run = run
         self._environment = environment
         self._pauses = pauses
-        self._temporary = temporary
+        self._temporary = owner.temporary
         self._closing = threading.Event()
         self._lines = Lines()
         self._token = CancelToken()

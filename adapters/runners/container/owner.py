@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from adapters.runners.container.ending import Endings
+from adapters.process.temporary_files import ANYBODY
 from adapters.runners.container.request import Engine
 
 log = logging.getLogger("worker.container")
@@ -29,8 +30,10 @@ class Owner:
     ``endings``: its containers that have to go, and that their engines have not removed yet.
     """
 
-    def __init__(self, worker_id: str = "", directory: Path | None = None) -> None:
+    def __init__(self, worker_id: str = "", directory: Path | None = None, temporary: str = ANYBODY) -> None:
+        """``temporary`` is what the names of this worker's temporary files begin with."""
         self.worker_id = worker_id
+        self.temporary = temporary
         self.life = uuid.uuid4().hex
         self.endings = Endings()
         self._directory = directory

@@ -1,0 +1,19 @@
+"""The plug-ins that ship, by the same door as those of others: name -> module:object. Imported when chosen."""
+
+from __future__ import annotations
+
+from adapters.plugin import JOURNALS, TRANSPORTS
+
+BUILTIN = {
+    TRANSPORTS: {
+        "apiserver": "adapters.apiserver.plugin:plugin",
+        "local": "adapters.local.plugin:plugin",
+        "memory": "adapters.memory.plugin:plugin",
+    },
+    JOURNALS: {
+        "sqlite": "adapters.journal.plugin:sqlite",
+        "memory": "adapters.journal.plugin:memory",
+    },
+}
+AUTO = ("apiserver", "local")  # what ``transport: auto`` asks, in this order; their settings are always known
+OLD_NAMES = {"websocket": "apiserver"}  # of settings files that were written before
