@@ -74,8 +74,6 @@ def check(settings: LoadedSettings) -> Iterator[tuple[str, str]]:
             yield key, f"{error}{' (server.allow_plain_http)' if address.startswith('http:') else ''}"
         if not (server.auth_token or server.auth_token_file):
             yield "server.auth_token", "is missing: set API_AUTH_TOKEN, or server.auth_token_file"
-    if server.auth_token and server.auth_token_file:
-        yield "server.auth_token_file", "server.auth_token is set too; leave one of them out"
     if server.proxy:
         try:
             ProxyAddress.parse(server.proxy)

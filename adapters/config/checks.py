@@ -77,6 +77,13 @@ def explain(error: ValidationError, values: Values, secrets: frozenset[str]) -> 
     return found
 
 
+def both(pairs: Sequence[tuple[str, str]], values: Values) -> Iterator[tuple[str, str]]:
+    """Two forms of one setting in one source: which is meant nobody knows."""
+    for one, other in pairs:
+        if all(key in values and values[key].raw for key in (one, other)):
+            yield other, f"{one} is set too; leave one of them out"
+
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adapters.config.checks import conflicts, explain, obsolete, unknown_keys, unknown_variables
+from adapters.config.checks import both, conflicts, explain, obsolete, unknown_keys, unknown_variables
 from adapters.config.plugins import find_source, find_transport, shipped
 from adapters.config.settings import Settings, keys, with_sections
 from adapters.config.sources import Value, Values, from_assignments, from_environment, from_file, from_source, typed
@@ -147,7 +147,7 @@ def load(
     if chosen is None:
         loaded = replace(loaded, transport=next(it for it in plugins if it.is_configured(loaded)))
     # What is of the wrong type is not judged twice; everything else is.
-    told = [*conflicts(loaded), *loaded.transport.check(loaded)]
+    told = [*conflicts(loaded), *both(pairs, values), *loaded.transport.check(loaded)]
     problems += [f"{loaded.source(key)}: {key}: {text}" for key, text in told if key not in wrong]
     if problems:
         raise ConfigError("\n".join(problems))

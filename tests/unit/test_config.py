@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.config.load import Loaded, load, token_provider
-from adapters.config.plugins import load_plugins
+from adapters.apiserver.key import key_provider
+from adapters.apiserver.settings import VARIABLES
+from adapters.config.load import Loaded, load
+from adapters.config.plugins import load_runners
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
 from adapters.local.credentials import LocalCredentials
@@ -20,7 +23,6 @@ from adapters.runners.command import CommandRunner
 from adapters.runners.file.runner import ROOTS
 from adapters.runners.script import DIRECTORIES
 from adapters.state.identity import default_name, private_directory, worker_id
-from adapters.wire.framing import SEPARATOR
 from domain.errors import ConfigError, NotFound, Refused
 from domain.runner import RunnerRegistry
 
@@ -33,17 +35,20 @@ def load_text(tmp_path: Path, text: str, **environment: str) -> Loaded:
     return load(str(file), environment=environment)
 
 
-def test_the_file_that_ships_is_local_and_has_the_documented_separator() -> None:
+def key_provider_of(loaded: Loaded) -> Callable[[], str]:
+    return key_provider(loaded, lambda _: None)
+
+
+def test_the_file_that_ships_is_local_and_has_the_no_server() -> None:
     loaded = load(str(ROOT / "config_worker.json"), environment={})
-    assert loaded.settings.chosen_transport == "local"
-    assert loaded.settings.websocket.message_separator.encode() == SEPARATOR
+    assert loaded.transport.name == "local"
 
 
 def test_a_server_and_a_token_are_all_it_takes_to_join() -> None:
     environment = {"API_SERVER_URL": "https://cron.example.com", "API_AUTH_TOKEN": "t0ken-value"}
     loaded = load(str(ROOT / "config_worker.json"), environment=environment)
-    assert loaded.settings.chosen_transport == "websocket"
-    assert token_provider(loaded)() == "t0ken-value"
+    assert loaded.transport.name == "apiserver"
+    assert key_provider_of(loaded)() == "t0ken-value"
 
 
 def test_the_directories_of_tasks_are_those_of_the_runners_as_a_library() -> None:
@@ -133,12 +138,12 @@ def test_a_later_key_wins_over_an_earlier_key_file_and_the_other_way_round(tmp_p
     (tmp_path / "token").write_text("file-token")
     by_file = '{"server": {"api_url": "https://x", "auth_token_file": "token"}}'
     by_value = '{"server": {"api_url": "https://x", "auth_token": "value-token"}}'
-    assert token_provider(load_text(tmp_path, by_file, API_KEY="later-token"))() == "later-token"
-    assert token_provider(load_text(tmp_path, by_value, API_AUTH_TOKEN_FILE="token"))() == "file-token"
+    assert key_provider_of(load_text(tmp_path, by_file, API_KEY="later-token"))() == "later-token"
+    assert key_provider_of(load_text(tmp_path, by_value, API_AUTH_TOKEN_FILE="token"))() == "file-token"
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
-    assert load_text(tmp_path, "{}", WORKER_NAME="", API_URL=" ").settings.chosen_transport == "local"
+    assert load_text(tmp_path, "{}", WORKER_NAME="", API_URL=" ").transport.name == "local"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
         ('{"worker": {"concurrency": 0}}', ["worker.concurrency", "greater than 0"]),
         ('{"worker": []}', ["worker", "object"]),
         ('{"worker": {"id": "not a uuid"}}', ["worker.id", "uuid"]),
-        ('{"transport": "pigeon"}', ["transport", "websocket"]),
+        ('{"transport": "pigeon"}', ["transport", "apiserver"]),
         ('{"server": {"api_url": "https://x"}}', ["server.auth_token", "API_AUTH_TOKEN"]),
         ('{"worker": {"tasks": []}}', ["worker.tasks"]),
         ('{"websocket": {"message_separator": "--"}}', ["websocket.message_separator", "223399AABB2233CC"]),
@@ -159,7 +164,7 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
         ('{"worker": {"concurrency": %s}}' % ("9" * 5000), ["more digits"]),
         ('{"worker": {"name": "a"}, "worker": {}}', ["'worker' stands twice"]),
         ('{"wroker": {}}', ["wroker: unknown key; did you mean worker?"]),
-        ('{"execution": {"default_timeout": 1e999}}', ["execution.default_timeout", "finite"]),
+        ('{"execution": {"default_timeout": 1e999}}', ["execution.default_timeout", "inf"]),
         ('{"execution": {"grace": "20 weeks"}}', ["execution.grace", "valid number"]),
         ('{"server": {"api_url": "ftp://x", "auth_token": "t0ken-value"}}', ["server.api_url", "https://host:port"]),
         ('{"server": {"api_url": "http://x", "auth_token": "t0ken-value"}}', ["server.allow_plain_http"]),
@@ -200,8 +205,9 @@ def test_a_named_file_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_shown_settings_hide_the_token(tmp_path: Path) -> None:
-    rows = load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token": "t0ken-value"}}').rows()
-    assert [key for key, _, _ in rows] == keys()
+    loaded = load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token": "t0ken-value"}}')
+    rows = loaded.rows()
+    assert [key for key, _, _ in rows] == keys(loaded.model)
     assert "t0ken-value" not in str(rows)
 
 
@@ -226,8 +232,8 @@ def test_the_nul_escape_takes_two_digits() -> None:
 
 def test_every_key_and_variable_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    assert [key for key in keys() if f"`{key}`" not in text] == []
-    assert [name for name in ENVIRONMENT if f"`{name}`" not in text] == []
+    assert [key for key in keys(load(environment={}).model) if f"`{key}`" not in text] == []
+    assert [name for name in [*ENVIRONMENT, *VARIABLES, "WORKER_SCHEDULE_FILE"] if f"`{name}`" not in text] == []
 
 
 # -- token, identity, credentials, plug-ins ----------------------------------------------------------------------------
@@ -236,7 +242,7 @@ def test_every_key_and_variable_is_documented() -> None:
 def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:  # G56
     (tmp_path / "token").write_text("first-token\n")
     loaded = load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token_file": "token"}}')
-    token = token_provider(loaded)
+    token = key_provider_of(loaded)
     assert token() == "first-token"
     (tmp_path / "new").write_text("second-token")
     os.replace(tmp_path / "new", tmp_path / "token")
@@ -247,7 +253,7 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:  # G
 def test_while_a_token_file_is_replaced_the_last_key_counts(tmp_path: Path, between: str | None) -> None:  # G56
     file = tmp_path / "token"
     file.write_text("first-token\n")
-    token = token_provider(load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token_file": "token"}}'))
+    token = key_provider_of(load_text(tmp_path, '{"server": {"api_url": "https://x", "auth_token_file": "token"}}'))
     assert token() == "first-token"
     if between is None:
         file.unlink()
@@ -317,7 +323,7 @@ def test_local_credentials_come_from_a_private_file_or_a_variable(tmp_path: Path
 def test_a_plug_in_that_ends_the_program_is_only_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plug_in_that_exits.py").write_text("raise SystemExit(3)")
     monkeypatch.syspath_prepend(str(tmp_path))
-    problems = load_plugins(RunnerRegistry(), {"x": "plug_in_that_exits:Y"})
+    problems = load_runners(RunnerRegistry(), {"x": "plug_in_that_exits:Y"})
     assert len(problems) == 1
     assert "SystemExit: 3" in problems[0]
 
@@ -325,7 +331,7 @@ def test_a_plug_in_that_ends_the_program_is_only_told(tmp_path: Path, monkeypatc
 def test_a_broken_plug_in_is_told_and_leaves_the_others_alone() -> None:
     registry = RunnerRegistry()
     good = "adapters.runners.command:CommandRunner"
-    problems = load_plugins(
+    problems = load_runners(
         registry,
         {"mine": good, "gone": "no_such_module:X", "bad": "json:loads", "odd": "json", "not": "json:JSONDecoder"},
     )
