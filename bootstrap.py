@@ -19,7 +19,7 @@ if __name__ == "__main__":
 
     enter(sys.argv[1:])
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from dependency_injector import containers, providers
 from adapters.cli import commands
 from adapters.cli.execute import OneTask
 from adapters.config.inspect import inspect
-from adapters.config.load import Loaded, load
+from adapters.config.load import load
+from adapters.config.loaded import Loaded
 from adapters.config.plugins import find_journal, load_runners
 from adapters.guardian.entry import ensure_guardian
 from adapters.guardian.link import Watcher, find_watcher
@@ -36,9 +37,9 @@ from adapters.guardian.observers import Observers
 from adapters.local.credentials import LocalCredentials
 from adapters.observability.logs import set_up
 from adapters.observability.metrics import MemoryMetrics
-from adapters.observability.redact import RedactedCredentials, Redactor
+from adapters.observability.redact import RedactedCredentials, Redactor, masked
 from adapters.observability.stacks import stacks
-from adapters.plugin import Checked, Surroundings
+from adapters.plugin import Surroundings
 from adapters.process.cgroups import open_cgroups
 from adapters.process.orphans import ProcessRemains, owner_of
 from adapters.process.ports import Processes
@@ -51,12 +52,13 @@ from adapters.runtime.signals import SignalFlags
 from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.file import FileSpool
 from adapters.state.directory import PauseMark, open_state_dir
-from adapters.state.identity import default_name, private_directory, worker_id
+from adapters.state.identity import default_name, inspect_state, private_directory, worker_id
 from application.execution import Contexts, Execution
 from application.ports import Identity, Journal, LogSpool, Metrics, Node, Ports, Remains, Runtime, Server
 from application.run_once import run_once
 from application.service import Service
 from application.worker import Worker
+from domain.errors import ConfigError
 from domain.result import Result
 from domain.runner import ApprovalDesk, CredentialSource, RunnerRegistry
 
@@ -217,6 +219,12 @@ class Program(commands.Program[Loaded]):
         return load(file, assignments, program=Path(__file__))
 
     def run(self, loaded: Loaded) -> int:
+        try:
+            return self._run(loaded)
+        except ConfigError as error:
+            raise loaded.explain(error) from None
+
+    def _run(self, loaded: Loaded) -> int:
         c, log = self._container(loaded=loaded), loaded.settings.log
         with c.stack():
             file = loaded.path(log.file) if log.file else None
@@ -232,11 +240,8 @@ class Program(commands.Program[Loaded]):
         problems: list[str] = []
         return all_runners(loaded, problems).list(), problems
 
-    def check(self, loaded: Loaded) -> list[str]:
-        problems: list[str] = []
-        registry = all_runners(loaded, problems)
-        identity = loaded.identity("", "", registry, problems)
-        return problems + inspect(loaded, Checked(loaded, identity, registry))
+    def check(self, load: Callable[[], Loaded]) -> list[str]:
+        return inspect(load, all_runners, inspect_state)
 
     def execute(self, loaded: Loaded, task: OneTask) -> Result:
         c = self._container(loaded=loaded)
@@ -246,8 +251,9 @@ class Program(commands.Program[Loaded]):
         c.owner.override(providers.Object(Owner()))
         c.options.override(providers.Object(ProcessOptions(secrets=loaded.secret_values)))
         c.processes.override(Singleton(Supervisor))
-        with closing(c.processes()):
-            result = run_once(c.execution(), task.task, task.log, c.redactor().text, task.token)
+        set_up(c.redactor(), "DEBUG" if loaded.settings.log.level == "DEBUG" else "WARN", "text", stream=sys.stderr)
+        with closing(c.processes()), masked(c.redactor(), task.log) as log:
+            result = run_once(c.execution(), task.task, log, c.redactor().text, task.token)
         for problem in c.problems():
             task.tell(problem)
         return result

@@ -24,6 +24,7 @@ CONFIG_SOURCES = "cronjob_worker.config_sources"
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)", re.ASCII)
+_LOGIN = re.compile(r"(?<=://)[^/?#]*@")
 
 # --- the settings of a plug-in ---------------------------------------------------------------------------------------
 
@@ -47,6 +48,11 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 AnySection = TypeVar("AnySection", bound=BaseModel)
 
 
+def without_login(address: str) -> str:
+    """An address as it may be shown."""
+    return _LOGIN.sub("***@", address)
+
+
 class LoadedSettings(Protocol):
     """The settings as a plug-in sees them."""
 
@@ -58,7 +64,7 @@ class LoadedSettings(Protocol):
         """The plug-in's own section, by its model."""
 
     def path(self, text: str) -> Path:
-        """A path of the settings, made absolute: relative ones are meant from the file's directory."""
+        """A path of the settings, made absolute: relative ones are meant from the file's directory, ``~`` from home."""
 
 
 # --- what a plug-in is ---------------------------------------------------------------------------------------------
@@ -93,12 +99,13 @@ class TransportPlugin:
     """A way to a server.
 
     ``open`` makes it; called once, after the settings were found right; raises ConfigError. ``sections`` are its parts
-    of the settings. ``check`` yields (key, what is wrong and what to do) for settings of the right types, at each
-    start; ``inspect`` yields more of it where people ask for it (``config check``). ``where`` tells people the address
-    in a line, without secrets. ``is_configured`` tells whether ``transport: auto`` means this one. ``secrets`` name
-    the keys whose values are never shown. ``variables`` maps environment variables to keys. ``alternatives`` are two
-    keys for one thing: of two sources the later one counts. ``obsolete`` keys are accepted with the one value that
-    they ever had.
+    of the settings, by names that nobody else has; ``transport_options`` is the usual one where there is but one.
+    ``check`` yields (key, what is wrong and what to do) for settings of the right types, at each start; ``inspect``
+    yields more of it where people ask for it (``config check``). ``where`` tells people the address in a line, without
+    secrets. ``is_configured`` tells whether ``transport: auto`` means this one, and is asked of those that ship.
+    ``secrets`` name the keys whose values are never shown. ``variables`` maps environment variables to keys.
+    ``alternatives`` are two keys for one thing: of two sources the later one counts. ``obsolete`` keys are accepted
+    with the one value that they ever had.
     """
 
     name: str
@@ -107,7 +114,7 @@ class TransportPlugin:
     schemes: Sequence[str] = ()
     check: Callable[[LoadedSettings], Iterable[tuple[str, str]]] = lambda _: ()
     inspect: Callable[[Checked], Iterable[tuple[str, str]]] = lambda _: ()
-    where: Callable[[LoadedSettings], str] = lambda settings: settings.address
+    where: Callable[[LoadedSettings], str] = lambda settings: without_login(settings.address)
     is_configured: Callable[[LoadedSettings], bool] = lambda _: False
     secrets: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -117,11 +124,17 @@ class TransportPlugin:
 
 @dataclass(frozen=True, slots=True)
 class JournalPlugin:
-    """A place for tasks in hand and their ends. ``open`` as that of a transport; ``section`` is ``journal_options``."""
+    """A place for tasks in hand and their ends.
+
+    ``open``, ``check`` and ``secrets`` are as those of a transport. ``section``, where it has fields, is the section
+    ``journal_options`` of the settings.
+    """
 
     name: str
     open: Callable[[Surroundings], Journal]
     section: type[BaseModel] = Section
+    check: Callable[[LoadedSettings], Iterable[tuple[str, str]]] = lambda _: ()
+    secrets: Sequence[str] = ()
 
 
 @runtime_checkable

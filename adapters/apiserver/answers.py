@@ -103,7 +103,7 @@ def explain(error: Exception) -> str:
         if found := _REFUSED_TUNNEL.search(str(cause)):
             return f"the proxy answered {found[1]} to CONNECT"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the server's certificate is not accepted: {cause.verify_message}"
+            return f"the server's certificate is not accepted: {cause.verify_message}; check server.tls.ca_file"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause.reason or 'broken stream'}"
         cause = cause.__cause__ or cause.__context__ or _nested(cause)

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from adapters.apiserver.tls import tls_context
 from adapters.plugin import LoadedSettings, Seconds, Section, Text
-from adapters.wire.endpoints import ApiAddress, ProxyAddress
-from domain.errors import ConfigError
+from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
+from domain.errors import ConfigError, Refused
 
 VARIABLES = {
     "API_URL": "server.api_url",
@@ -74,6 +74,7 @@ def check(settings: LoadedSettings) -> Iterator[tuple[str, str]]:
             yield key, f"{error}{' (server.allow_plain_http)' if address.startswith('http:') else ''}"
         if not (server.auth_token or server.auth_token_file):
             yield "server.auth_token", "is missing: set API_AUTH_TOKEN, or server.auth_token_file"
+    yield from (("server.auth_token", why) for why in _unfit(server.auth_token))
     if server.proxy:
         try:
             ProxyAddress.parse(server.proxy)
@@ -87,18 +88,31 @@ def _check_files(settings: LoadedSettings, server: ServerSection) -> Iterator[tu
     for key in FILES:
         text = getattr(server.tls if "tls" in key else server, key.rpartition(".")[2])
         try:
-            if text and not settings.path(text).read_bytes().strip():
-                broken = True
-                yield key, f"{settings.path(text)} is empty"
-        except OSError as error:
+            content = settings.path(text).read_bytes().strip() if text else b"x"
+        except (OSError, ValueError) as error:
             broken = True
-            yield key, f"{settings.path(text)} cannot be read: {error.strerror}"
+            yield key, f"{settings.path(text)} cannot be read: {getattr(error, 'strerror', None) or error}"
+            continue
+        if not content:
+            broken = True
+            yield key, f"{settings.path(text)} is empty"
+        elif key == "server.auth_token_file":
+            yield from ((key, f"{settings.path(text)}: {why}") for why in _unfit(content.decode("utf-8", "replace")))
+    if server.tls.key_file and not server.tls.cert_file:
+        yield "server.tls.key_file", "is a key without its certificate: set server.tls.cert_file"
     if not broken:
         try:
             tls_of(settings)
         except ConfigError as error:
             key, _, text = str(error).partition(": ")
             yield key, text
+
+
+def _unfit(token: str) -> Iterator[str]:
+    try:
+        header_token(token)
+    except Refused as error:
+        yield str(error)
 
 
 def tls_of(settings: LoadedSettings) -> ssl.SSLContext:

@@ -66,8 +66,8 @@ class Program(Protocol[Settings]):
     def runners(self, loaded: Settings) -> tuple[list[str], list[str]]:
         """The categories, and a text for each runner that could not be loaded."""
 
-    def check(self, loaded: Settings) -> list[str]:
-        """A text for each thing that is wrong."""
+    def check(self, load: Callable[[], Settings]) -> list[str]:
+        """A text for each thing that is wrong, with what ``load`` loads and with that itself."""
 
     def execute(self, loaded: Settings, task: OneTask) -> Result: ...
     def pause(self, loaded: Settings, reason: str) -> None: ...
@@ -162,7 +162,7 @@ def _config_group(program: Program[Settings]) -> click.Group:
     @click.pass_obj
     def check(load: Callable[[], Settings]) -> None:
         """Say whether the settings are right, and the schedule if it is used; exit status 78 if not."""
-        problems = program.check(load())
+        problems = program.check(load)
         if problems:
             raise ConfigError("\n".join(problems))
         click.echo("the settings are right")

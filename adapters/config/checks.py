@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from adapters.config.sources import ENVIRONMENT, IGNORED, Values
 
 if TYPE_CHECKING:
-    from adapters.config.load import Loaded
+    from adapters.config.loaded import Loaded
 
 # What begins like this is meant for this worker. Those of the command guard are read by the runner itself.
 PREFIXES = ("WORKER_", "API_", "WEBSOCKET_", "LOG_", "COMMAND_", "ALLOWED_", "FILE_RUNNER_")
@@ -20,6 +20,7 @@ GUARD = (
     "COMMAND_SECURITY_DISABLED", "COMMAND_ALLOWED", "COMMAND_BLOCKED", "COMMAND_BLOCKED_PATTERNS",
     "COMMAND_BLOCKED_PATHS",
 )  # fmt: skip
+GUARDING = (*GUARD, "ALLOWED_SCRIPT_DIRS", "FILE_RUNNER_ALLOWED_PATHS")
 
 
 def unknown_keys(values: Values, known: Sequence[str]) -> list[str]:
@@ -56,11 +57,24 @@ def unknown_variables(environment: Mapping[str, str], more: Mapping[str, str]) -
     known = [*ENVIRONMENT, *more, *IGNORED, *GUARD, "WORKER_CONFIG"]
     found = []
     for name, text in environment.items():
-        if text.strip() and name.startswith(PREFIXES) and name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.87)
-            if near:
-                found.append(f"environment {name}: unknown variable; did you mean {near[0]}?")
+        if not text.strip() or name in known:
+            continue
+        # Whoever misspells what guards must hear of it, also where the slip is in the first letters.
+        near = _near(name, known if name.upper().startswith(PREFIXES) else GUARDING)
+        if near:
+            found.append(f"environment {name}: unknown variable; did you mean {near}?")
     return found
+
+
+def _near(name: str, known: Sequence[str]) -> str | None:
+    words = {_sorted(it): it for it in known}
+    near = difflib.get_close_matches(name.upper(), known, 1, 0.87)
+    turned = difflib.get_close_matches(_sorted(name.upper()), words, 1, 0.95)
+    return near[0] if near else words[turned[0]] if turned else None
+
+
+def _sorted(name: str) -> str:
+    return "_".join(sorted(name.split("_")))
 
 
 def explain(error: ValidationError, values: Values, secrets: frozenset[str]) -> list[tuple[str, str]]:
@@ -72,8 +86,14 @@ def explain(error: ValidationError, values: Values, secrets: frozenset[str]) -> 
         while key and key not in values and "." in key:
             key = key.rpartition(".")[0]
         source = values[key].source if key in values else "settings"
-        given = "***" if key in secrets else repr(problem.get("input"))[:60]
-        found.append((key, f"{source}: {'.'.join(parts)}: {problem['msg'].lower()} (got {given})"))
+        text = f"{problem['msg'].lower()} (got {repr(problem.get('input'))[:60]})"
+        if key in secrets:
+            text = (
+                "is not what it should be"
+                if "value_error" in problem["type"]
+                else f"{problem['msg'].lower()} (got ***)"
+            )
+        found.append((key, f"{source}: {'.'.join(parts)}: {text}"))
     return found
 
 

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from adapters.builtin import AUTO, BUILTIN, OLD_NAMES
@@ -19,6 +19,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://|$)")
 
 Kind = TypeVar("Kind")
+Subject = TypeVar("Subject")
 
 
 def find(group: str, name: str, kind: type[Kind]) -> Kind:
@@ -77,6 +78,16 @@ def find_journal(name: str) -> JournalPlugin:
 def find_source(name: str) -> ConfigSource:
     """Raises ConfigError."""
     return find(CONFIG_SOURCES, name, ConfigSource)  # type: ignore[type-abstract]
+
+
+def asked(
+    name: str, key: str, check: Callable[[Subject], Iterable[tuple[str, str]]], subject: Subject
+) -> Iterator[tuple[str, str]]:
+    """What the check of a plug-in says; a check that fails itself is told as well."""
+    try:
+        yield from check(subject)
+    except Exception as error:  # noqa: BLE001 - anything may go wrong in somebody else's module
+        yield key, f"the check of {name} failed: {type(error).__name__}: {error}"
 
 
 def load_runners(registry: RunnerRegistry, configured: Mapping[str, str]) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, create_model
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, create_model
 
 from adapters.plugin import Duration, Seconds, Section, Text
 from domain.errors import ConfigError
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 CATEGORIES = [
     "default", "command", "script", "http", "database", "file", "git", "container", "docker", "message", "approval",
 ]  # fmt: skip
@@ -107,11 +109,22 @@ class Settings(Section):
 
 
 def with_sections(sections: Mapping[str, type[BaseModel]]) -> type[Settings]:
-    """Settings with the sections of plug-ins. Raises ConfigError where one takes a name that is there already."""
-    if taken := sorted(set(sections) & set(Settings.model_fields)):
-        raise ConfigError(f"a plug-in wants the section {taken[0]!r} of the settings, which is the worker's own")
+    """Settings with the sections of plug-ins, which ``refuse_section`` has let pass."""
     fields: dict[str, Any] = {name: (model, Field(default_factory=model)) for name, model in sections.items()}
     return create_model("Settings", __base__=Settings, **fields)
+
+
+def refuse_section(name: str, model: type[BaseModel], taken: Mapping[str, object]) -> None:
+    """Raises ConfigError where a plug-in's section cannot be one; ``taken`` are those of other plug-ins."""
+    if name in taken or name in Settings.model_fields:
+        raise ConfigError(f"it wants the section {name!r} of the settings, which is taken; it needs one of its own")
+    if not _NAME.fullmatch(name) or hasattr(Settings, name):
+        raise ConfigError(f"it wants the section {name!r} of the settings, which cannot be the name of one")
+    try:
+        model()
+    except ValidationError as error:
+        missing = ", ".join(".".join(map(str, problem["loc"])) or problem["msg"] for problem in error.errors())
+        raise ConfigError(f"in its section {name!r} of the settings there must be defaults for {missing}") from None
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> list[str]:

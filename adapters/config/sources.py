@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from adapters.plugin import ConfigSource
 from domain.errors import ConfigError
@@ -34,7 +31,6 @@ ENVIRONMENT = {
 }
 # Read and without effect here: said once, so that nobody wonders.
 IGNORED = ("LOG_OUTPUT", "LOG_MAX_AGE", "LOG_COMPRESS")
-SEPARATORS = {"runners.script_dirs": ";"}
 FLAT = {"name", "id", "description", "working_dir", "metadata"}
 
 
@@ -68,53 +64,18 @@ def from_assignments(assignments: Mapping[str, str], source: str) -> Values:
 def from_source(source: ConfigSource, environment: Mapping[str, str]) -> Values:
     """What a source of another team gives. Raises ConfigError, whatever it raises."""
     try:
-        return dict(flatten(source.read(environment), f"source {source.name}"))
+        found = dict(flatten(source.read(environment), f"source {source.name}"))
     except ConfigError as error:
         raise ConfigError(f"{source.name}: {error}") from None
     except Exception as error:
         raise ConfigError(f"{source.name} failed: {type(error).__name__}: {error}") from error
-
-
-def typed(values: Values, model: type[BaseModel]) -> Values:
-    """The values, texts of variables and of the command line as what their keys want."""
-    return {
-        key: Value(from_text(model, key, value.raw), value.source) if value.text else value
-        for key, value in values.items()
-    }
-
-
-def from_text(model: type[BaseModel], key: str, text: str) -> Any:
-    """A text as the JSON value that the key's type wants; a text that does not fit stays one and is refused later."""
-    kind = _kind(model, key)
-    if kind == "list":
-        return [item.strip() for item in text.split(SEPARATORS.get(key, ",")) if item.strip()]
-    if kind == "number" and re.fullmatch(r"-?\d+(\.\d+)?", text):
-        with contextlib.suppress(ValueError):  # thousands of digits
-            return float(text) if "." in text else int(text)
-    if kind == "bool" and text.lower() in ("true", "false", "1", "0", "yes", "no"):
-        return text.lower() in ("true", "1", "yes")
-    if key == "log.level":
-        return level_name(text)
-    return text
+    if "config_sources" in found:
+        raise ConfigError(f"{source.name}: gives config_sources, which only the file and the command line may name")
+    return found
 
 
 def level_name(text: str) -> str:
     return {"WARNING": "WARN", "CRITICAL": "FATAL", "TRACE": "DEBUG"}.get(text.upper(), text.upper())
-
-
-def _kind(model: Any, key: str) -> str:
-    head, _, rest = key.partition(".")
-    field = model.model_fields.get(head)
-    if field is None:
-        return "text"
-    if rest:
-        return _kind(field.annotation, rest) if hasattr(field.annotation, "model_fields") else "text"
-    name = str(field.annotation)
-    if name.startswith("list"):
-        return "list"
-    if field.annotation is bool:
-        return "bool"
-    return "number" if "int" in name or "float" in name else "text"
 
 
 def from_file(path: Path) -> Values:
@@ -171,7 +132,7 @@ def flatten(document: Mapping[str, Any], source: str, prefix: str = "") -> list[
     found: list[tuple[str, Value]] = []
     for name, value in document.items():
         key = prefix + name
-        if isinstance(value, dict) and value and key != "runners.plugins":
+        if isinstance(value, dict) and value:
             found += flatten(value, source, f"{key}.")
         elif value is not None:
             raw = level_name(value) if key == "log.level" and isinstance(value, str) else value

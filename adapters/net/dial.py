@@ -70,7 +70,7 @@ def _encrypt(sock: socket.socket, address: ApiAddress, tls: ssl.SSLContext | Non
         return context.wrap_socket(sock, server_hostname=address.host)
     except ssl.SSLCertVerificationError as error:
         raise ConnectionRefused(
-            f"the certificate of {address.host} is not accepted: {error.verify_message}; check tls.ca_file"
+            f"the certificate of {address.host} is not accepted: {error.verify_message}; check server.tls.ca_file"
         ) from None
     except (OSError, ValueError) as error:
         raise ConnectionLost(f"TLS with {address.host} failed: {_why(error)}") from None

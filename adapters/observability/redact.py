@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -114,6 +115,22 @@ class StreamRedactor:
     def flush(self) -> bytes:
         rest, self._rest = self._redactor.known.sub(self._rest), b""
         return rest
+
+
+@contextmanager
+def masked(redactor: Redactor, write: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]:
+    """``write`` without the secrets of what it gets. Any thread, one at a time; the last bytes come at the end."""
+    stream, guard = redactor.stream(), threading.Lock()
+
+    def pass_on(data: bytes) -> None:
+        with guard:
+            write(stream.feed(data))
+
+    try:
+        yield pass_on
+    finally:
+        with guard:
+            write(stream.flush())
 
 
 def _either(literals: Iterable[bytes]) -> re.Pattern[bytes]:

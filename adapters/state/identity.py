@@ -8,6 +8,7 @@ import socket
 import stat
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from domain.errors import ConfigError
@@ -36,12 +37,7 @@ def worker_id(state_dir: Path, configured: str) -> str:
     may be waiting, and the server knows it.
     """
     path = state_dir / "identity.json"
-    kept = _read(path)
-    if kept and configured and kept != configured.lower():
-        raise ConfigError(
-            f"worker.id is {configured}, but this state directory belongs to worker {kept} ({path}): "
-            "use another state_dir for another worker, or remove that file to give up the old identity"
-        )
+    kept = _kept(path, configured)
     chosen = configured.lower() or kept or str(uuid.uuid4())
     if not kept:
         _write(path, chosen)
@@ -50,6 +46,16 @@ def worker_id(state_dir: Path, configured: str) -> str:
 
 def default_name(identity: str) -> str:
     return f"{socket.gethostname()[:60]}-{identity[:8]}"
+
+
+def _kept(path: Path, configured: str) -> str:
+    kept = _read(path)
+    if kept and configured and kept != configured.lower():
+        raise ConfigError(
+            f"worker.id: is {configured}, but this state directory belongs to worker {kept} ({path}): "
+            "use another state_dir for another worker, or remove that file to give up the old identity"
+        )
+    return kept
 
 
 def _read(path: Path) -> str:
@@ -88,3 +94,25 @@ def _write(path: Path, identity: str) -> None:
             os.close(directory)
     except OSError as error:
         raise ConfigError(f"{path}: the worker's identity cannot be kept there: {error.strerror}") from error
+
+
+def inspect_state(directory: Path, configured: str) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) for what ``private_directory`` and ``worker_id`` would refuse; makes and changes nothing.
+
+    Root may look at a directory that is another user's: the worker will run as that one.
+    """
+    there = next((path for path in (directory, *directory.parents) if os.path.lexists(path)), directory)
+    if not there.is_dir() or (there == directory and there.is_symlink()):
+        yield "state_dir", f"{there} is a link or no directory; name a directory of the worker's own"
+        return
+    if not os.access(there, os.W_OK | os.X_OK) or (there == directory and os.geteuid() not in (0, _owner(there))):
+        yield "state_dir", f"{there} belongs to another user, or cannot be written"
+        return
+    try:
+        _kept(directory / "identity.json", configured)
+    except ConfigError as error:
+        yield "worker.id", str(error).removeprefix("worker.id: ")
+
+
+def _owner(path: Path) -> int:
+    return path.stat().st_uid

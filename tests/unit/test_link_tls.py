@@ -201,7 +201,7 @@ def test_a_server_without_tls_is_not_talked_to(ca_file: str) -> None:
 
 @pytest.mark.parametrize(
     ("ca", "certificate", "named"),
-    [("/nonexistent/ca.pem", "", "tls.ca_file"), ("", "/nonexistent/client.pem", "tls.client_cert")],
+    [("/nonexistent/ca.pem", "", "server.tls.ca_file"), ("", "/nonexistent/client.pem", "server.tls.cert_file")],
 )
 def test_unreadable_certificate_files_are_named(ca: str, certificate: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
