@@ -107,9 +107,46 @@ class _Names(logging.Filter):
 
 
 class _PrivateFile(logging.handlers.RotatingFileHandler):
-    """Every file it opens, also after a rotation, is the worker's alone (G66)."""
+    """Every file it opens, also after a rotation, is the worker's alone (G66).
+
+    It follows its name: where somebody else has moved or removed the file, a new one is begun. What cannot be opened or
+    rotated is told, and the lines go on into the file that is open.
+    """
 
     _quiet_until = 0.0
+    _rotate_from = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._follow()
+        except OSError:
+            self.handleError(record)
+        super().emit(record)
+
+    def _follow(self) -> None:
+        if self.stream is None:
+            return
+        try:
+            named = os.stat(self.baseFilename)
+            if os.path.samestat(named, os.fstat(self.stream.fileno())):
+                return
+        except FileNotFoundError:
+            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        former, self.stream = self.stream, self._open()
+        with contextlib.suppress(OSError):  # its disk is full
+            former.close()
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the library's name
+        return time.monotonic() >= self._rotate_from and bool(super().shouldRollover(record))
+
+    def doRollover(self) -> None:  # noqa: N802 - the library's name
+        try:
+            super().doRollover()
+        except OSError:
+            self._rotate_from = time.monotonic() + QUIET
+            self.handleError(logging.makeLogRecord({}))
+            if self.stream is None:
+                self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Once a minute. The library would print each line that it cannot write, with the secrets in its arguments."""
