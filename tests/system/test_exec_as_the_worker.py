@@ -15,7 +15,7 @@ from tests.support.peers_small import answer, http_peer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "hunter2-secret"
-RUNNERS = f"""
+RUNNERS = """
 from adapters.runners.base import BaseRunner
 from domain.errors import InvalidTask
 from domain.result import EndReason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -258,7 +259,7 @@ def test_a_mistake_in_a_plug_in_s_section_names_source_key_and_remedy(
     settle: Callable[..., Loaded], text: str, parts: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        settle('{"transport": "queue", "queue": %s}' % text)
+        settle(f'{{"transport": "queue", "queue": {text}}}')
     assert [part for part in parts if part not in str(caught.value)] == []
     assert str(caught.value).count("\n") == 0
     assert "12345678" not in str(caught.value)
@@ -289,21 +290,21 @@ def test_a_plug_in_that_does_not_fit_the_settings_is_refused_by_name(
     settle: Callable[..., Loaded], name: str, text: str
 ) -> None:
     with pytest.raises(ConfigError, match=text) as caught:
-        settle('{"transport": "queue_plugin:%s"}' % name)
+        settle(json.dumps({"transport": f"queue_plugin:{name}"}))
     assert "config_worker.json: transport: " in str(caught.value)
     assert str(caught.value).count("\n") == 0
 
 
 def test_the_login_of_an_address_is_shown_nowhere(settle: Callable[..., Loaded]) -> None:
     loaded = settle("{}", {"transport": "queue://me:p%20ss-word@host/jobs"})
-    assert dict((key, value) for key, value, _ in loaded.rows())["transport"] == "'queue://***@host/jobs'"
+    assert {key: value for key, value, _ in loaded.rows()}["transport"] == "'queue://***@host/jobs'"
     assert loaded.transport.where(loaded) == "queue://***@host/jobs"
     assert set(loaded.secret_values()) >= {"p%20ss-word", "p ss-word"}
 
 
 @pytest.mark.parametrize("name", ["store", "queue_plugin:store"])
 def test_a_journal_of_others_has_its_own_section(settle: Callable[..., Loaded], tmp_path: Path, name: str) -> None:
-    loaded = settle('{"journal": "%s", "journal_options": {"table": "t", "secret": "hunter2-secret"}}' % name)
+    loaded = settle(json.dumps({"journal": name, "journal_options": {"table": "t", "secret": "hunter2-secret"}}))
     rows = {key: value for key, value, _ in loaded.rows()}
     assert (rows["journal_options.table"], rows["journal_options.secret"]) == ("'t'", "***")
     with ExitStack() as stack:
@@ -336,7 +337,7 @@ def test_a_journal_that_ships_or_has_no_settings_adds_no_section(settle: Callabl
 
 @pytest.mark.parametrize("name", ["vault", "queue_plugin:vault"])
 def test_a_source_of_others_stands_between_file_and_environment(settle: Callable[..., Loaded], name: str) -> None:
-    text = '{"worker": {"name": "file", "concurrency": 3}, "config_sources": ["%s"]}' % name
+    text = json.dumps({"worker": {"name": "file", "concurrency": 3}, "config_sources": [name]})
     loaded = settle(text, WORKER_DESCRIPTION="environment")
     worker = loaded.settings.worker
     assert (worker.name, worker.concurrency, worker.description) == ("from the vault", 3, "environment")
@@ -360,7 +361,7 @@ def test_a_source_may_be_named_on_the_command_line(settle: Callable[..., Loaded]
 )
 def test_a_source_that_cannot_be_read_stops_the_start(settle: Callable[..., Loaded], name: str, told: str) -> None:
     with pytest.raises(ConfigError, match=f"config_worker.json: config_sources: .*{told}"):
-        settle('{"config_sources": ["%s"]}' % name)
+        settle(json.dumps({"config_sources": [name]}))
 
 
 def test_runners_of_others_come_by_entry_point_and_what_is_broken_is_told() -> None:
