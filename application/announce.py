@@ -112,7 +112,9 @@ class Announcer:
     def running(self, run: Run) -> Announced:
         """Send ``running`` and read it back; blocks until the server shows it or the run is cancelled. Task thread."""
         with self._roll.joined():
-            return self._running(run)
+            found = self._running(run)
+        log.debug("announcement %s", found, extra=run.label)
+        return found
 
     def _running(self, run: Run) -> Announced:
         runtime = self._ports.runtime
@@ -150,6 +152,7 @@ class Announcer:
             self._ports.transport.send(Report(run.task.id, Status.RUNNING))
         except TransportError:
             return False
+        log.debug("announced: the server was told that it runs here", extra=run.label)
         return True
 
     def _listed(self, run: Run, since: float) -> bool | None:

@@ -63,6 +63,8 @@ class Delivery:
             log.error("its end could not be kept on disk: %s", error, extra={"task": report.task_id})
             with self._guard:
                 self._unkept.add(report.task_id)
+            return
+        log.debug("recorded: its end is in the journal", extra={"task": report.task_id})
 
     def add(self, run: Run, report: Report) -> None:
         """Take over a decided end; the run leaves its slot."""
@@ -199,6 +201,7 @@ class Delivery:
         except TransportError:
             parcel.looks = len(POLL)
             return
+        log.debug("sent: %s", parcel.report.status or "progress", extra={"task": parcel.report.task_id})
         parcel.send_at = now + RESEND[min(parcel.sends, len(RESEND) - 1)]
         parcel.sends += 1
         parcel.looks = 0 if parcel.sends == 1 else len(POLL)
@@ -236,6 +239,7 @@ class Delivery:
             if report.status is not None and task.status is not report.status:
                 log.warning("superseded: the server already holds %s", task.status, extra=_label(task))
                 self._ports.metrics.count("results_superseded")
+            log.debug("confirmed: the server holds the end", extra=_label(task))
             self.settle(task.id, ended=True)
             return True
         mine = task.worker_id == self._node.identity.id and task.status is Status.RUNNING
@@ -249,6 +253,7 @@ class Delivery:
             if settled:
                 log.warning("%s is not told: the server shows it %s", report.status, _whose(task), extra=_label(task))
         if settled:
+            log.debug("confirmed: the server shows it", extra=_label(task))
             self.settle(task.id)
         return settled
 

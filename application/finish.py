@@ -59,6 +59,7 @@ class Finish:
         except JournalError as error:
             log.error("not taken: its end could not be kept (%s)", error, extra=run.label)
             return False
+        log.debug("accepted: it is in the journal", extra=run.label)
         return True
 
     def execute(self, run: Run) -> None:

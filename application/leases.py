@@ -90,6 +90,7 @@ class LeaseKeeper:
             self._leases[task_id] = lease
         self._warden.lease(task_id, lease.deadline)
         self._wake.set()
+        log.debug("claimed: the lock is held for %.0f s", ttl, extra={"task": task_id})
         return lease
 
     def fence(self, task_id: str, hold: float) -> bool:
@@ -183,6 +184,7 @@ class LeaseKeeper:
             self._warden.ended(task_id)
         try:
             self._locks.release(lease.key, lease.value, ATTEMPT)
+            log.debug("released: the lock is given back", extra={"task": task_id})
         except CoordinationError as error:
             log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
 

@@ -41,6 +41,7 @@ class RunTask:
 
     def submit(self, task: Task) -> None:
         """Admit the task and start it, or count why not. Link thread; returns at once."""
+        log.debug("offered: %s", task.category, extra={"task": task.id, "task_name": task.name})
         if self._finish.recently_ended(task.id):
             self._count("duplicate")
             return
@@ -115,8 +116,10 @@ class RunTask:
             return False
         late = is_late(fresh, self._ports.runtime.wall())
         if fresh.status is not Status.PENDING or fresh.ended or late or not self._takes(fresh):
+            log.debug("not taken: it is %s now, not offered to this worker, or too late", fresh.status, extra=run.label)
             self._drop(run, "stale")
             return False
+        log.debug("read anew: it is still to be run", extra=run.label)
         run.task = fresh
         return True
 

@@ -19,6 +19,9 @@ from adapters.apiserver.connection import Calls, TimedHTTPPool, TimedHTTPSPool
 from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token, location
 from domain.errors import CoordinationError, Unavailable, WorkerError
 
+# Methods, paths, statuses and times only: queries hold lock values, heads the key, bodies anything.
+log = logging.getLogger("worker.http")
+
 BODY_LIMIT = 64 << 20
 REDIRECT_LIMIT = 3
 CONNECT_TIMEOUT = 4.0  # less than a worker waits for its threads at its end
@@ -114,6 +117,7 @@ class ApiClient:
             answer = self._exchange(request, token, until)
             if answer.status == 401 and (fresh := self._read_token()) != token:
                 token = fresh
+                log.debug("%s: asked again with the new API key", request.call)
                 answer = self._exchange(request, token, until)
             return read_answer(request.call, answer.status, answer.headers, answer.body)
         except CoordinationError as error:
@@ -136,6 +140,7 @@ class ApiClient:
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._redirected(request, url, answer)
+            log.debug("%s: follows a redirect within the server", request.call)
         raise Unavailable(f"{request.call}: redirected more than {REDIRECT_LIMIT} times")
 
     def _redirected(self, request: _Request, url: str, answer: _Answer) -> str:
@@ -161,14 +166,16 @@ class ApiClient:
                 return self._send(request, url, token, until)
             except urllib3.exceptions.ProtocolError as error:
                 if not attempts or time.monotonic() >= until:
-                    raise Unavailable(f"{request.call}: {explain(error)}") from None
+                    raise _unanswered(request, error) from None
+                log.debug("%s: %s; sent once more", request.call, explain(error))
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-                raise Unavailable(f"{request.call}: {explain(error)}") from None
+                raise _unanswered(request, error) from None
 
     def _send(self, request: _Request, url: str, token: str, until: float) -> _Answer:
         if self._calls.ended:
             raise Unavailable(f"{request.call}: not sent, because the worker ends")
-        left = max(0.001, until - time.monotonic())
+        began = time.monotonic()
+        left = max(0.001, until - began)
         with self._calls.until(until):
             response = self._pools.urlopen(
                 request.method,
@@ -187,7 +194,14 @@ class ApiClient:
                 response.close()
                 raise
             response.release_conn()
+        log.debug("%s: answered %d in %.0f ms", request.call, response.status, (time.monotonic() - began) * 1000)
         return _Answer(response.status, response.headers, body)
+
+
+def _unanswered(request: _Request, error: Exception) -> Unavailable:
+    why = explain(error)
+    log.debug("%s: not answered: %s", request.call, why)
+    return Unavailable(f"{request.call}: {why}")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

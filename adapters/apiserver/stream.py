@@ -80,8 +80,11 @@ class WebSocketTransport:
         connection = self._open(identity, deadline)
         try:
             self._send(connection, encode_registration(identity, self._read_token()))
+            log.debug("registration sent: %s (%s) for %s", identity.name, identity.id, ", ".join(identity.tasks))
             answered = self._barrier(connection, deadline)
+            log.debug("registration %s", "processed" if answered else "without a sign of it in time")
             self._verify(identity, answered, deadline)
+            log.debug("verified: the server knows this worker")
         except BaseException:
             self.close()
             raise
@@ -129,6 +132,7 @@ class WebSocketTransport:
 
         try:
             value = self._gate.acquire(key, self._options.lock_ttl, deadline - boottime())
+            log.debug("connecting to %s", self._address.authority)
         except Unavailable as error:
             raise _unavailable(error) from None
         except (Refused, NotFound) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from adapters.net.duplex import DuplexSocket, PastInterim, boottime
 from adapters.wire.endpoints import ApiAddress, ProxyAddress, retry_after
 from adapters.wire.framing import FrameDecoder
 from domain.errors import ConnectionLost, ConnectionRefused
+
+log = logging.getLogger("worker.transport")
 
 FRAME_LIMIT = 64 << 20
 _HANDSHAKE_LIMIT = 64 << 10
@@ -86,6 +89,7 @@ class WebSocketConnection:
             raise ConnectionLost(f"the WebSocket upgrade at {host} failed: {_describe(error)}") from None
         self._sock.budget = None
         self._last_frame = boottime()
+        log.debug("upgraded: %s speaks WebSocket", host)
 
     def read(self, deadline: float) -> Frame | None:
         """Return the next frame, None at ``deadline`` (boottime). Raises ConnectionLost. A late frame goes on later."""
@@ -124,7 +128,9 @@ class WebSocketConnection:
             raise self._lost(error) from None
 
     def _lost(self, error: Exception) -> ConnectionLost:
-        self._why = self._why or _describe(error)
+        if not self._why:
+            self._why = _describe(error)
+            log.debug("closed: %s", self._why)
         self.abort()
         return ConnectionLost(self._why)
 

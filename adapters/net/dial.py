@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 
@@ -12,6 +13,7 @@ from domain.errors import ConnectionLost, ConnectionRefused
 
 _USER_TIMEOUT_MS = 30_000
 _ANSWER_LIMIT = 16_384
+log = logging.getLogger("worker.transport")
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -52,12 +54,14 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(share)
+            log.debug("dialling %s port %d at %s", host, port, target[0])
             sock.connect(target)
             for option in _OPTIONS:
                 sock.setsockopt(*option)
         except OSError as error:
             sock.close()
             why = _why(error)
+            log.debug("no connection to %s: %s", target[0], why)
             continue
         return sock
     raise ConnectionLost(f"cannot connect to {host} port {port}: {why}")
@@ -67,13 +71,15 @@ def _encrypt(sock: socket.socket, address: ApiAddress, tls: ssl.SSLContext | Non
     context = tls or ssl.create_default_context()
     try:
         sock.settimeout(_left(deadline, address.host))
-        return context.wrap_socket(sock, server_hostname=address.host)
+        secured = context.wrap_socket(sock, server_hostname=address.host)
     except ssl.SSLCertVerificationError as error:
         raise ConnectionRefused(
             f"the certificate of {address.host} is not accepted: {error.verify_message}; check server.tls.ca_file"
         ) from None
     except (OSError, ValueError) as error:
         raise ConnectionLost(f"TLS with {address.host} failed: {_why(error)}") from None
+    log.debug("TLS with %s: %s, its certificate is accepted", address.host, secured.version())
+    return secured
 
 
 def _tunnel(sock: socket.socket, address: ApiAddress, proxy: ProxyAddress, deadline: float) -> None:
