@@ -303,10 +303,16 @@ class LogSpool(Protocol):
         """The server holds what was confirmed, and nothing else of this log."""
 
     def rebase(self, task_id: str, base: int) -> None:
-        """Remember how much log the server had before the first byte of this one. Durable when it returns."""
+        """Remember how much log the server had before the first byte of this one.
+
+        Outlives the death of this process, but not always a power cut.
+        """
 
     def advance(self, task_id: str, offset: int) -> None:
-        """All bytes before ``offset`` are confirmed at the server. Durable when it returns."""
+        """All bytes before ``offset`` are confirmed at the server.
+
+        Outlives the death of this process, but not always a power cut: then they are sent again.
+        """
 
     def pending(self) -> Sequence[str]:
         """The tasks with undelivered output, and those that are finished and doubtful."""

@@ -48,11 +48,16 @@ class ConfigError(WorkerError):
 
 
 class MissingExtra(WorkerError):
-    """An optional package that a task needs is not installed; ``extra`` of ``package`` brings it."""
+    """An optional package that a task needs is not installed; ``extra`` of ``package`` brings it.
 
-    def __init__(self, what: str, extra: str, package: str = "cronjob-worker") -> None:
+    Without ``package`` it is the worker's own, which is on no index and is installed from its directory.
+    """
+
+    def __init__(self, what: str, extra: str, package: str = "") -> None:
         self.extra = extra
-        super().__init__(f"{what} needs an optional package; install it with: pip install '{package}[{extra}]'")
+        line = f"pip install '{package or '.'}[{extra}]'"
+        where = "" if package else "in the worker's directory, "
+        super().__init__(f"{what} needs an optional package; install it: {where}{line}")
 
 
 class TransportError(WorkerError):

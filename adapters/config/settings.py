@@ -55,7 +55,11 @@ class Execution(Section):
     )
     output_limit: int = Field(60_000, ge=1_000, le=65_000, description="bytes of output reported for later tasks")
     memory_limit: int = Field(262_144, ge=4_096, description="bytes of each output stream kept while a task runs")
-    log_limit: int = Field(10_485_760, ge=4_096, description="bytes of one task's log, head and end, that are kept")
+    log_limit: int = Field(
+        10_485_760,
+        ge=4_096,
+        description="bytes of one task's log that are kept from its beginning; its last 64 KiB are kept besides",
+    )
     log_quota: int = Field(1_073_741_824, ge=65_536, description="bytes of undelivered logs on disk, all together")
     outbox: PositiveInt = Field(1000, description="results waiting for delivery until no more tasks are taken")
 

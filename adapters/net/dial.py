@@ -95,6 +95,7 @@ def _tunnel(sock: socket.socket, address: ApiAddress, proxy: ProxyAddress, deadl
         raise ConnectionLost(f"the proxy {proxy.authority} failed: {_why(error)}") from None
     if status != 200:
         raise ConnectionRefused(f"the proxy {proxy.authority} answered {status} to CONNECT")
+    log.debug("the proxy %s has opened a tunnel to %s", proxy.authority, address.authority)
 
 
 def _proxy_status(sock: socket.socket, proxy: ProxyAddress, deadline: float) -> int:

@@ -139,5 +139,5 @@ def test_a_credential_does_not_show_its_value() -> None:
 def test_every_error_is_one_family_and_configuration_has_its_exit_status() -> None:
     assert issubclass(ConfigError, WorkerError)
     assert ConfigError.exit_code == 78
-    assert "pip install 'cronjob-worker[redis]'" in str(MissingExtra("the redis client", "redis"))
+    assert "in the worker's directory, pip install '.[redis]'" in str(MissingExtra("the redis client", "redis"))
     assert ExecutionContext().log(b"x") is None  # type: ignore[func-returns-value]

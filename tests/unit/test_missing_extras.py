@@ -64,6 +64,6 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
             task = Task("t1", "it", args=json.dumps(args | {"socket": engine.socket}))
         result = execution.run(Run(task), lambda _: None)
     assert (result.status, result.end_reason) == (Status.ERROR, EndReason.INTERNAL)
-    assert result.error.endswith(f"pip install 'cronjob-worker[{extra}]'")
+    assert result.error.endswith(f"pip install '.[{extra}]'")
     assert not result.error.startswith("MissingExtra")
     assert caplog.text == ""
