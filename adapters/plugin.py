@@ -6,6 +6,7 @@ A plug-in is one object in a module. An entry point names it (groups ``cronjob_w
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -148,3 +149,11 @@ class ConfigSource(Protocol):
 
         Raises ConfigError, with the remedy, where it cannot be read.
         """
+
+
+def load_object(target: str) -> Any:
+    """What ``module:object`` names. Raises whatever its import raises."""
+    module, colon, name = target.partition(":")
+    if not colon:
+        raise ValueError("write it as module:object")
+    return getattr(importlib.import_module(module), name)

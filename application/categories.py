@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from application.execution import Execution
-from application.ports import Category, Event, Identity, Node, Ports
+from application.ports import Category, CategoryScripts, Event, Identity, Node, Offer, Runtime
 from application.runs import Run
 from domain.errors import CoordinationError, NotFound, Refused
 from domain.result import EndReason
@@ -44,17 +44,20 @@ class CategoryKeeper:
     ``decided`` is set when the first look is over: whoever registers before would have to do it again.
     """
 
-    def __init__(self, ports: Ports, node: Node, execution: Execution, changed: Callable[[], None]) -> None:
-        self._ports = ports
+    def __init__(
+        self, runtime: Runtime, scripts: CategoryScripts, node: Node, execution: Execution, changed: Callable[[], None]
+    ) -> None:
+        self._runtime = runtime
+        self._scripts = scripts
         self._node = node
         self._execution = execution
         self._changed = changed
         self._verdicts: dict[str, Verdict] = {}
         self._script: Run | None = None
         self._ending = False
-        self._wake = ports.runtime.event()
+        self._wake = runtime.event()
         self.tasks = node.identity.tasks
-        self.decided: Event = ports.runtime.event()
+        self.decided: Event = runtime.event()
 
     @property
     def identity(self) -> Identity:
@@ -89,9 +92,9 @@ class CategoryKeeper:
 
     def tear_down(self) -> None:
         """Undo what ``setup`` scripts of this life did; after the last task, in bounded time."""
-        deadline = self._ports.runtime.now() + TEARDOWN_LIMIT
+        deadline = self._runtime.now() + TEARDOWN_LIMIT
         for code, verdict in list(self._verdicts.items()):
-            left = deadline - self._ports.runtime.now()
+            left = deadline - self._runtime.now()
             if verdict.was_set_up and left >= 1:
                 why = self._execute(code, "teardown", verdict.texts.teardown, int(left))
                 if why:
@@ -117,9 +120,9 @@ class CategoryKeeper:
         for code in self._node.identity.tasks:
             if self._ending:
                 return
-            now = self._ports.runtime.now()
+            now = self._runtime.now()
             try:
-                texts = self._ports.coordination.category(code)
+                texts = self._scripts.category(code)
             except (NotFound, Refused):
                 texts = Category(code)
             except CoordinationError as error:
@@ -153,7 +156,7 @@ class CategoryKeeper:
         name = f"{kind} of category {code}"
         # In the worker's own directory, as the original does.
         task = Task("", "command", text, name=name, timeout=limit, metadata=Metadata(working_dir="."))
-        run = self._script = Run(task)
+        run = self._script = Run(task, Offer(task))
         if self._ending and kind != "teardown":
             return "the worker ends"
         log.info("%s runs", name)

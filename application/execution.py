@@ -28,6 +28,7 @@ log = logging.getLogger("worker.task")
 
 # sys.exit in a runner would end its task's thread without a word.
 DEFECTS = (Exception, SystemExit)
+KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class Contexts:
@@ -72,14 +73,20 @@ class Execution:
         self._registry = registry
         self._contexts = contexts
 
-    def run(self, run: Run, write: Callable[[bytes], None]) -> Result:
+    def run(self, run: Run, write: Callable[[bytes], None], owns: Callable[[str], bool] = lambda _: True) -> Result:
+        """Block for the whole run. ``owns`` tells whether the task, by its id, is still this worker's."""
         started, clock = self._runtime.wall(), self._runtime.now()
         result = self._run(run, write)
+        duration = int((self._runtime.now() - clock) * 1000)
+        reason, error = _cause(result, run.token, owns(run.task.id))
         return replace(
             result,
-            start=result.start or started,
-            end=result.end or self._runtime.wall(),
-            duration=result.duration or int((self._runtime.now() - clock) * 1000),
+            status=result.status if reason is result.end_reason else reason.status,
+            end_reason=reason,
+            error=error,
+            start=started,
+            end=self._runtime.wall(),
+            duration=duration,
         )
 
     def _run(self, run: Run, write: Callable[[bytes], None]) -> Result:
@@ -104,7 +111,7 @@ class Execution:
         finally:
             run.token.unsubscribe(relay)
             _cleanup(runner, run)
-        return stamp(result, run.token)
+        return result
 
     @staticmethod
     def _checked(result: object) -> Result:
@@ -126,12 +133,17 @@ def ended(reason: EndReason, error: str) -> Result:
     return Result(reason.status, reason, error=error, exit_code=-1)
 
 
-def stamp(result: Result, token: CancelToken) -> Result:
-    """Put the true reason where a runner only knows that it was asked to stop."""
+def _cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str]:
+    """Why the run ended, and in words: the true reason where a runner only knows that it was asked to stop (G29).
+
+    What is killed though nobody here asked, after its claim has ended, was killed by the guardian.
+    """
     first = token.first
-    if first is None or result.end_reason not in (EndReason.STOPPED, EndReason.KILLED):
-        return result
-    return replace(result, status=first.reason.status, end_reason=first.reason, error=first.note or result.error)
+    if first is not None and result.end_reason in (EndReason.STOPPED, EndReason.KILLED):
+        return first.reason, first.note or result.error
+    if result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED and not owned:
+        return EndReason.LEASE_LOST, "the task's lock was lost"
+    return result.end_reason, result.error
 
 
 def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:

@@ -3,7 +3,7 @@
 A lease counts from the moment its request *left*, so a slow answer can only make it shorter, and it ends ``margin``
 seconds before the server's own expiry, so that what must die is dead when somebody else may start.
 
-Where the server keeps what runs (``TaskReader.keeps_running``), the lock protects the claim and the status protects the
+Where the server keeps what runs (``Claims.keeps_running``), the lock protects the claim and the status protects the
 run: ``fence`` gives the lock back before the task starts, and nothing that happens to locks matters from then on.
 """
 
@@ -12,9 +12,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
-from application.ports import Limits, Locks, Ports, TaskReader
+from application.ports import Claim, Claims, Host, Limits, Offer
 from domain.errors import CoordinationError
+from domain.task import Task
 
 log = logging.getLogger("worker.leases")
 
@@ -27,17 +29,14 @@ OVERRUN = 1.0  # seconds: how long one renewal may keep the loop from declaring 
 @dataclass(slots=True)
 class Lease:
     task_id: str
-    value: str
+    token: str
     ttl: float
     sent: float
     on_lost: Callable[[], None]
     retry_at: float = 0.0
     lost: bool = False
+    robbed: bool = False  # gone before its time, so that another may have claimed the task beside us
     tended: bool = False  # one of the loops has it in hand
-
-    @property
-    def key(self) -> str:
-        return lock_key(self.task_id)
 
     @property
     def deadline(self) -> float:
@@ -48,10 +47,6 @@ class Lease:
         return max(self.sent + self.ttl / 3, self.retry_at)
 
 
-def lock_key(task_id: str) -> str:
-    return f"task:lock:{task_id}"
-
-
 class LeaseKeeper:
     """Holds the leases of all tasks in hand and renews them.
 
@@ -59,39 +54,42 @@ class LeaseKeeper:
     hundred tasks to one of them.
     """
 
-    def __init__(self, ports: Ports, limits: Limits) -> None:
-        self._runtime = ports.runtime
-        self._locks: Locks = ports.coordination
-        self._tasks: TaskReader = ports.coordination
-        self._warden = ports.warden
+    def __init__(self, host: Host, claims: Claims, limits: Limits) -> None:
+        self._runtime = host.runtime
+        self._claims = claims
+        self._watchdog = host.watchdog
         self._limits = limits
-        self._metrics = ports.metrics
-        self._guard = ports.runtime.lock()
+        self._metrics = host.metrics
+        self._guard = host.runtime.lock()
         self._leases: dict[str, Lease] = {}
-        self._fenced: set[str] = set()  # tasks that run here without a lock, because their status protects them
-        self._wake = ports.runtime.event()
+        self._fenced: dict[str, str] = {}  # tasks that run here without a lock, because their status protects them
+        self._wake = host.runtime.event()
 
-    def claim(self, task_id: str, on_lost: Callable[[], None]) -> Lease | None:
-        """Take the task's lock; None if another worker has it. ``on_lost`` is called on a keeper's loop, once.
+    def claim(self, offer: Offer, on_lost: Callable[[], None]) -> Claim | None:
+        """Take the task; None if another worker has it. ``on_lost`` is called on a keeper's loop, once.
 
-        The first lock is short, so that a lost answer blocks the task for seconds only; the first renewal extends it.
+        The first lease is short, so that a lost answer blocks the task for seconds only; the first renewal extends it.
         Raises CoordinationError.
         """
-        sent = self._runtime.now()
-        ttl = self._limits.acquire_ttl
-        value = self._locks.acquire(lock_key(task_id), ttl, min(self._limits.request_timeout, ttl / 2))
-        return self._take(task_id, value, ttl, sent, on_lost) if value is not None else None
+        sent, ttl = self._runtime.now(), self._limits.acquire_ttl
+        claim = self._claims.claim(offer, self._runtime.token(), ttl, min(self._limits.request_timeout, ttl / 2))
+        if claim is None:
+            return None
+        lease = Lease(offer.task.id, claim.token, ttl if claim.expires else inf, sent, on_lost)
+        if not self._keep(lease):
+            return None
+        log.debug("claimed: it is held for %.0f s", ttl, extra={"task": lease.task_id})
+        return claim
 
-    def _take(self, task_id: str, value: str, ttl: float, sent: float, on_lost: Callable[[], None]) -> Lease | None:
-        lease = Lease(task_id, value, ttl, sent, on_lost)
+    def _keep(self, lease: Lease) -> bool:
         with self._guard:
             if self._runtime.now() >= lease.deadline:
-                return None  # this process stood still meanwhile; what is left of the lock ends by itself
-            self._leases[task_id] = lease
-        self._warden.lease(task_id, lease.deadline)
+                return False  # this process stood still meanwhile; what is left of the claim ends by itself
+            self._leases[lease.task_id] = lease
+        if lease.ttl < inf:
+            self._watchdog.lease(lease.task_id, lease.deadline)
         self._wake.set()
-        log.debug("claimed: the lock is held for %.0f s", ttl, extra={"task": task_id})
-        return lease
+        return True
 
     def fence(self, task_id: str, hold: float) -> bool:
         """The server was read to show the task as running here: let the status protect it instead of the lock.
@@ -109,18 +107,18 @@ class LeaseKeeper:
             del self._leases[task_id]
         try:
             if hold:
-                ours = self._locks.refresh(lease.key, lease.value, hold, ATTEMPT)
+                ours = self._claims.extend(lease.task_id, lease.token, hold, ATTEMPT)
             else:
-                ours = self._locks.release(lease.key, lease.value, ATTEMPT)
+                ours = self._claims.settle(lease.task_id, lease.token, ATTEMPT)
         except CoordinationError as error:
             ours = self._runtime.now() < lease.deadline
             log.info("the lock expires by itself: giving it back failed (%s)", error, extra={"task": task_id})
         with self._guard:
             if ours:
-                self._fenced.add(task_id)
-                self._warden.ended(task_id)
+                self._fenced[task_id] = lease.token
+                self._watchdog.ended(task_id)
             else:
-                lease.lost = True
+                lease.lost, lease.robbed = True, self._runtime.now() < lease.deadline
                 self._leases[task_id] = lease
         return ours
 
@@ -128,7 +126,7 @@ class LeaseKeeper:
     def status_protects(self) -> bool:
         """Whether a task that was read to run here needs no lock."""
         wanted = self._limits.on_lost_lease
-        return wanted == "keep" or (wanted == "auto" and self._tasks.keeps_running)
+        return wanted == "keep" or (wanted == "auto" and self._claims.keeps_running)
 
     def regain(self, task_id: str) -> bool:
         """Take the lock of a task anew of which nothing runs here any more; False while another has it.
@@ -138,22 +136,22 @@ class LeaseKeeper:
         with self._guard:
             former = self._leases.get(task_id)
         sent, ttl = self._runtime.now(), self._limits.acquire_ttl
-        if former is not None and self._locks.refresh(former.key, former.value, ttl, ATTEMPT):
-            return self._take(task_id, former.value, ttl, sent, lambda: None) is not None
-        return self.claim(task_id, lambda: None) is not None
+        if former is not None and self._claims.extend(task_id, former.token, ttl, ATTEMPT):
+            return self._keep(Lease(task_id, former.token, ttl, sent, lambda: None))
+        return self.claim(Offer(Task(task_id, "")), lambda: None) is not None
 
     def disown(self, task_id: str) -> None:
         """The server shows that another worker runs the task: nothing protects our run of it any more."""
         with self._guard:
-            self._fenced.discard(task_id)
+            self._fenced.pop(task_id, None)
             lease = self._leases.get(task_id)
             if lease is not None:
                 lease.lost = True
 
-    def adopt(self, task_id: str, value: str) -> None:
-        """Remember the lock of a former life, so that ``release`` gives it back."""
+    def adopt(self, task_id: str, token: str) -> None:
+        """Remember the claim of a previous run, so that ``release`` gives it back."""
         with self._guard:
-            self._leases[task_id] = Lease(task_id, value, 0.0, 0.0, lambda: None, lost=True)
+            self._leases[task_id] = Lease(task_id, token, 0.0, 0.0, lambda: None, lost=True)
 
     def owns(self, task_id: str) -> bool:
         """Nobody else can have the task: we hold its lock, or its status protects our run of it."""
@@ -162,29 +160,35 @@ class LeaseKeeper:
                 return True
         return self.holds(task_id)
 
+    def robbed(self, task_id: str) -> bool:
+        """The claim was gone before its time: the server's lock store has lost it, or somebody took it."""
+        with self._guard:
+            lease = self._leases.get(task_id)
+        return lease is not None and lease.robbed
+
     def holds(self, task_id: str) -> bool:
         with self._guard:
             lease = self._leases.get(task_id)
         return lease is not None and not lease.lost and self._runtime.now() < lease.deadline
 
-    def value(self, task_id: str) -> str:
-        """What proves the lock, for the journal; empty if there is none."""
+    def proof(self, task_id: str) -> str:
+        """The token of the task's claim, also after ``fence``; empty if there is none."""
         with self._guard:
             lease = self._leases.get(task_id)
-        return lease.value if lease else ""
+            return lease.token if lease else self._fenced.get(task_id, "")
 
     def release(self, task_id: str) -> None:
         """Give the lock back if there still is one. Only after the task's processes are gone and its end is confirmed
         (G18)."""
         with self._guard:
-            self._fenced.discard(task_id)
+            self._fenced.pop(task_id, None)
             lease = self._leases.pop(task_id, None)
             if lease is None:
                 return
-            self._warden.ended(task_id)
+            self._watchdog.ended(task_id)
         try:
-            self._locks.release(lease.key, lease.value, ATTEMPT)
-            log.debug("released: the lock is given back", extra={"task": task_id})
+            self._claims.settle(lease.task_id, lease.token, ATTEMPT)
+            log.debug("released: the claim is given back", extra={"task": task_id})
         except CoordinationError as error:
             log.info("the lock expires by itself: releasing it failed (%s)", error, extra={"task": task_id})
 
@@ -234,7 +238,7 @@ class LeaseKeeper:
         # An attempt never outlives its lease (G14), nor another lease by so much that the guardian has to act.
         attempt = min(ATTEMPT, (lease.deadline - now) / 2, max(OVERRUN, first_end - now))
         try:
-            renewed = self._locks.refresh(lease.key, lease.value, self._limits.lease_ttl, attempt)
+            renewed = self._claims.extend(lease.task_id, lease.token, self._limits.lease_ttl, attempt)
         except CoordinationError as error:
             lease.retry_at = self._runtime.now() + min(1.0, max(0.0, lease.deadline - self._runtime.now()) / 4)
             self._metrics.count("lease_renewals_failed")
@@ -249,7 +253,7 @@ class LeaseKeeper:
                 lease.sent, lease.ttl, lease.retry_at = now, self._limits.lease_ttl, 0.0
                 # Given back meanwhile, it must set the guardian no new deadline.
                 if self._leases.get(lease.task_id) is lease:
-                    self._warden.lease(lease.task_id, lease.deadline)
+                    self._watchdog.lease(lease.task_id, lease.deadline)
 
     def _lose(self, lease: Lease, why: str) -> None:
         with self._guard:

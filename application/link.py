@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from application.backoff import HEALTHY_AFTER, Backoff
-from application.ports import Identity, Node, Ports
+from application.ports import Host, Identity, LinkTimes, Offer, Stop, Stream
 from domain.errors import ConnectionRefused, CoordinationError, TransportError, Unavailable
-from domain.task import TaskEvent
 
 log = logging.getLogger("worker.link")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of the link. None of them may block. ``room`` is how many offers there is a slot for."""
+
+    room: Callable[[], int]
+    handle: Callable[[Offer | Stop], None]
+    on_up: Callable[[], None]
 
 
 class Link:
     """``up`` is set while the worker is connected and registered. ``on_up`` is told each time; it must not block."""
 
-    def __init__(self, ports: Ports, node: Node, identity: Callable[[], Identity]) -> None:
+    def __init__(self, host: Host, stream: Stream, times: LinkTimes, identity: Callable[[], Identity]) -> None:
         """``identity`` tells how to register now; it is asked at each connect."""
-        self._ports = ports
-        self._node = node
+        self._host = host
+        self._stream = stream
+        self._times = times
         self._identity = identity
-        self.up = ports.runtime.event()
-        self._nap = ports.runtime.event()
-        self._backoff = Backoff(ports.runtime, 1.0, node.limits.reconnect_cap)
+        self.up = host.runtime.event()
+        self._nap = host.runtime.event()
+        self._backoff = Backoff(host.runtime, 1.0, times.reconnect_cap)
         self._renewing = False
 
-    def run(self, closing: Callable[[], bool], handle: Callable[[TaskEvent], None], on_up: Callable[[], None]) -> None:
+    def run(self, closing: Callable[[], bool], listener: Listener) -> None:
         """The link loop: never gives up (G47)."""
         while not closing():
             connected = self._connect(closing)
             if connected is None:
                 continue
-            on_up()
-            self._receive(closing, handle)
+            listener.on_up()
+            self._receive(closing, listener)
             self.up.clear()
-            self._ports.transport.close()
-            if self._ports.runtime.now() - connected >= HEALTHY_AFTER:
+            self._stream.close()
+            if self._host.runtime.now() - connected >= HEALTHY_AFTER:
                 self._backoff.reset()
             if not closing() and not self._renewing:
                 delay = self._backoff.next_delay()
@@ -45,69 +55,72 @@ class Link:
 
     def heartbeat(self, closing: Callable[[], bool]) -> None:
         """The heartbeat loop, a thread of its own so that it keeps time under load (G54) and finds dead links (G45)."""
-        limits, runtime = self._node.limits, self._ports.runtime
+        times, runtime = self._times, self._host.runtime
         next_ping = 0.0
         while not closing():
-            self._ports.warden.beat()
+            self._host.watchdog.beat()
             if not self.up.wait(0.5):
                 next_ping = 0.0
                 continue
             now = runtime.now()
-            if self._ports.transport.silence() > limits.ping_interval + limits.pong_timeout:
+            if self._stream.silence() > times.ping_interval + times.pong_timeout:
                 log.warning("the server has been silent for too long: the connection is given up")
                 self.up.clear()
-                self._ports.transport.close()
+                self._stream.close()
                 continue
             if now >= next_ping:
-                next_ping = now + limits.ping_interval
+                next_ping = now + times.ping_interval
                 self._ping()
             self._nap.wait(min(1.0, max(0.01, next_ping - runtime.now())))
 
-    def renew(self) -> None:
-        """Connect again, to register anew: that is no failure, and waits for nothing. Any thread, at once."""
+    def announce(self) -> None:
+        """Tell the server what this worker takes now. That the connection may end with it is no failure, and nothing
+        waits for it. Any thread."""
         self._renewing = True
-        self.up.clear()
-        self._ports.transport.close()
+        try:
+            self._stream.announce(self._identity())
+        except TransportError:
+            pass  # the next connection tells it
 
     def close(self) -> None:
         """Wake both loops and end the connection."""
         self._nap.set()
         self.up.clear()
-        self._ports.transport.close()
+        self._stream.close()
 
     def _pause(self, closing: Callable[[], bool], seconds: float) -> None:
-        until = self._ports.runtime.now() + seconds
-        while not closing() and (left := until - self._ports.runtime.now()) > 0:
+        until = self._host.runtime.now() + seconds
+        while not closing() and (left := until - self._host.runtime.now()) > 0:
             self._nap.wait(min(left, 10.0))
 
     def _connect(self, closing: Callable[[], bool]) -> float | None:
         self._renewing = False
         try:
             identity = self._identity()
-            self._ports.transport.connect(identity)
+            self._stream.connect(identity)
         except (TransportError, CoordinationError) as error:
             asked = error.retry_after if isinstance(error, (ConnectionRefused, Unavailable)) else None
             delay = self._backoff.next_delay(asked)
             log.warning("not connected: %s; next try in %.1f s", error, delay)
-            self._ports.metrics.count("connects_failed")
+            self._host.metrics.count("connects_failed")
             self._pause(closing, delay)
             return None
         log.info("connected as %s (%s)", identity.name, identity.id)
-        self._ports.metrics.count("connects")
+        self._host.metrics.count("connects")
         self.up.set()
-        return self._ports.runtime.now()
+        return self._host.runtime.now()
 
-    def _receive(self, closing: Callable[[], bool], handle: Callable[[TaskEvent], None]) -> None:
+    def _receive(self, closing: Callable[[], bool], listener: Listener) -> None:
         try:
             while not closing() and self.up.is_set():
-                for event in self._ports.transport.receive(0.5):
-                    handle(event)
+                for event in self._stream.receive(listener.room(), 0.5):
+                    listener.handle(event)
         except TransportError as error:
-            if not closing() and self.up.is_set():
+            if not closing() and self.up.is_set() and not self._renewing:
                 log.warning("the connection is lost: %s", error)
 
     def _ping(self) -> None:
         try:
-            self._ports.transport.ping()
+            self._stream.ping()
         except TransportError:
             pass  # the receiving loop hears of it too and reconnects

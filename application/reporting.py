@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from application.ports import Report
+from application.ports import Report, Verb
 from domain.result import EndReason, Result
 from domain.status import Status
 
@@ -26,16 +26,20 @@ class Reporter:
         self._limit = limit
 
     def final(self, task_id: str, result: Result) -> Report:
-        """The report of a run's end. A result that is still ``running`` (approval) reports without a status."""
+        """The report of a run's end. A result that is still ``running`` (approval) is progress."""
+        goes_on = result.status is Status.RUNNING
         return Report(
             task_id,
-            None if result.status is Status.RUNNING else result.status,
+            Verb.PROGRESS if goes_on else Verb.ENDED,
+            None if goes_on else result.status,
+            None if goes_on else result.end_reason,
             output=self._redact(whole(output_for(result, self._limit))),
             execute_log=cut_tail(self._redact(whole(result.execute_log)), LOG_TAIL),
             error=cut_head(self._redact(whole(result.error)), LOG_TAIL),
             duration=result.duration,
             exit_code=result.exit_code,
-            time_end=result.end.strftime("%Y-%m-%d %H:%M:%S") if result.end else "",
+            started_at=result.start.isoformat(timespec="milliseconds") if result.start else "",
+            ended_at=result.end.isoformat(timespec="milliseconds") if result.end else "",
         )
 
     def without_run(self, task_id: str, reason: EndReason, error: str) -> Report:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from application.execution import Execution
+from application.ports import Offer
 from application.runs import Run
 from domain.result import Result
 from domain.runner import CancelToken
@@ -23,7 +24,7 @@ def run_once(
 
     ``log`` gets its output as it comes, or at the end where its runner has nothing to show before.
     """
-    run = Run(task, token or CancelToken())
+    run = Run(task, Offer(task), token or CancelToken())
     result = execution.run(run, log)
     result = replace(result, output=redact(result.output), error=redact(result.error))
     if result.output and not run.live_output:

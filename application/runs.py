@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from application.ports import Runtime
+from application.ports import Offer, Runtime
 from domain.runner import CancelRequest, CancelToken
 from domain.task import Task
 
@@ -28,9 +29,10 @@ class Run:
     """One task in hand. The token exists from admission on, so that no stop can be lost (C6, G26)."""
 
     task: Task
+    offer: Offer
     token: CancelToken = field(default_factory=CancelToken)
     phase: Phase = Phase.CLAIMING
-    fate: str = ""  # what the accounts say became of it, once that is told (G86)
+    outcome: str = ""  # what the counters say became of it, once that is told (G86)
     live_output: bool = False  # what it prints is in its log; decided by its runner
 
     @property
@@ -42,24 +44,27 @@ class Run:
 class RunTable:
     """Who is in hand, and whether more are welcome. Any thread."""
 
-    def __init__(self, runtime: Runtime, concurrency: int) -> None:
+    def __init__(self, runtime: Runtime, slots: int) -> None:
+        self.slots = slots
+        self.on_free: Callable[[], None] = lambda: None  # told, on any thread, when a slot has become free
         self._lock = runtime.lock()
         self._runs: dict[str, Run] = {}
-        self._concurrency = concurrency
+        self._active = 0
         self._closed_for = ""
         self.idle = runtime.event()
         self.idle.set()
 
-    def admit(self, task: Task) -> tuple[Admission, Run | None]:
+    def admit(self, offer: Offer) -> tuple[Admission, Run | None]:
         """Take the task in hand, or tell why not."""
         with self._lock:
-            if task.id in self._runs:
+            if offer.task.id in self._runs:
                 return Admission.DUPLICATE, None
             if self._closed_for:
                 return Admission.CLOSED, None
-            if self._active() >= self._concurrency:
+            if self._active >= self.slots:
                 return Admission.FULL, None
-            run = self._runs[task.id] = Run(task)
+            run = self._runs[offer.task.id] = Run(offer.task, offer)
+            self._active += 1
             self.idle.clear()
             return Admission.ADMITTED, run
 
@@ -68,18 +73,31 @@ class RunTable:
         with self._lock:
             if task.id in self._runs:
                 return None
-            run = self._runs[task.id] = Run(task, phase=Phase.DELIVERING)
+            run = self._runs[task.id] = Run(task, Offer(task), phase=Phase.DELIVERING)
             return run
 
     def enter(self, run: Run, phase: Phase) -> None:
         with self._lock:
+            freed = self._frees(run) and phase is Phase.DELIVERING
             run.phase = phase
-            self._tell_idle()
+            if freed:
+                self._leave()
+        if freed:
+            self.on_free()
 
     def remove(self, task_id: str) -> None:
         with self._lock:
-            self._runs.pop(task_id, None)
-            self._tell_idle()
+            run = self._runs.pop(task_id, None)
+            freed = run is not None and run.phase is not Phase.DELIVERING
+            if freed:
+                self._leave()
+        if freed:
+            self.on_free()
+
+    def room(self) -> int:
+        """How many more tasks may be admitted now."""
+        with self._lock:
+            return 0 if self._closed_for else max(0, self.slots - self._active)
 
     def find(self, task_id: str) -> Run | None:
         with self._lock:
@@ -107,9 +125,10 @@ class RunTable:
         for run in self.active():
             run.token.cancel(request)
 
-    def _active(self) -> int:
-        return sum(run.phase is not Phase.DELIVERING for run in self._runs.values())
+    def _frees(self, run: Run) -> bool:
+        return run.phase is not Phase.DELIVERING and self._runs.get(run.task.id) is run
 
-    def _tell_idle(self) -> None:
-        if self._active() == 0:
+    def _leave(self) -> None:
+        self._active -= 1
+        if self._active == 0:
             self.idle.set()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from application.ports import Warden
+from application.ports import Watchdog
 from application.worker import Worker
 
 log = logging.getLogger("worker")
@@ -44,26 +44,23 @@ class Service:
     """One worker, started, watched and shut down on the calling thread."""
 
     def __init__(
-        self, worker: Worker, signals: SignalFlags, pause: PauseFlag, warden: Warden, stacks: Callable[[], str]
+        self, worker: Worker, signals: SignalFlags, pause: PauseFlag, watchdog: Watchdog, stacks: Callable[[], str]
     ) -> None:
         """``stacks`` tells what each thread does now."""
         self._worker = worker
         self._signals = signals
         self._pause = pause
-        self._warden = warden
+        self._watchdog = watchdog
         self._stacks = stacks
         self._hanging = False
 
-    def run(self, headline: str, problems: Sequence[str] = ()) -> int:
-        """Block until the worker has ended; returns the exit status of the program. Raises JournalError.
-
-        ``headline`` and ``problems`` are what the log says first.
-        """
-        for problem in problems:
-            log.warning("%s", problem)
-        log.info("%s", headline)
+    def start(self) -> None:
+        """Let the worker begin. Raises JournalError."""
         self._apply_pause()
         self._worker.start()
+
+    def run(self) -> int:
+        """Block until the worker, which was started, has ended; returns the exit status of the program."""
         while self._goes_on():
             self._signals.wait(LOOK)
             self._apply_pause()
@@ -78,7 +75,7 @@ class Service:
         return 0 if clean else 1
 
     def _goes_on(self) -> bool:
-        if self._warden.lost:
+        if self._watchdog.lost:
             log.error("the guardian is gone: the worker ends, because nobody would end its tasks after it")
             return False
         return not self._signals.end and not self._worker.loops.broken.is_set()

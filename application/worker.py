@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from application.accounts import summary, unaccounted
 from application.announce import Announcer
+from application.border import guarded
 from application.categories import CategoryKeeper
+from application.counters import summary, unaccounted
 from application.delivery import Delivery
-from application.dispatch import Dispatcher
 from application.execution import Execution
-from application.finish import Finish
+from application.intake import Gate, Hands, Intake
 from application.leases import LeaseKeeper
-from application.link import Link
+from application.link import Link, Listener
 from application.log_delivery import LogDelivery
 from application.loops import Closing, Loops
-from application.ports import Node, Ports
-from application.recovery import Recovery
+from application.ports import Disk, Host, Node, Server
+from application.recovery import Ends, Recovery
 from application.reporting import Reporter
-from application.run_task import RunTask
+from application.roll import Roll, Uplink
+from application.run_task import RunTask, Steps
 from application.runs import RunTable
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
@@ -35,25 +36,33 @@ FLUSH_WAIT = 10.0  # seconds results and logs get to be confirmed at the end
 class Worker:
     """The whole core over its ports. Made once, started once, shut down once."""
 
-    def __init__(self, ports: Ports, node: Node, execution: Execution, redact: Callable[[str], str]) -> None:
-        self._ports = ports
-        self._limits = node.limits
+    def __init__(
+        self, host: Host, disk: Disk, server: Server, node: Node, execution: Execution, redact: Callable[[str], str]
+    ) -> None:
+        """``redact`` takes secrets out of whatever is told or shown."""
+        server = guarded(server, redact)
+        runtime, self._limits, self._host, self._server = host.runtime, node.limits, host, server
         reporter = Reporter(redact, node.limits.output_limit)
-        self.table = RunTable(ports.runtime, node.limits.concurrency)
-        self.link = Link(ports, node, lambda: self.categories.identity)
-        self.categories = CategoryKeeper(ports, node, execution, self.link.renew)
-        self.leases = LeaseKeeper(ports, node.limits)
-        self.delivery = Delivery(ports, node, self.table, self.leases, self.link.up)
-        self.logs = LogDelivery(ports)
-        self.recovery = Recovery(ports, node, self.table, self.leases, self.delivery, reporter)
-        finish = Finish(ports, node, self.leases, execution, reporter, self.delivery)
-        takes, announcer = self.categories.takes, Announcer(ports, node, self.leases, self.link.up)
-        run_task = RunTask(ports, takes, self.table, self.leases, announcer, finish)
-        self._dispatcher = Dispatcher(takes, self.table, run_task, self.recovery.suspect, ports.metrics)
-        self.loops = Loops(ports.runtime)
+        self.table = RunTable(runtime, node.limits.concurrency)
+        self.link = Link(host, server.stream, server.times, lambda: self.categories.identity)
+        self.categories = CategoryKeeper(runtime, server.scripts, node, execution, self.link.announce)
+        self.leases = LeaseKeeper(host, server.claims, node.limits)
+        reader, worker_id = server.read_back, node.identity.id
+        roll = Roll(runtime, reader, worker_id) if reader is not None else None
+        uplink = Uplink(self.link, server.outcomes, roll, worker_id)
+        self.delivery = Delivery(host, disk, uplink, self.table, self.leases, node.limits)
+        self.logs = LogDelivery(host, disk, server.logs)
+        ends = Ends(self.delivery, reporter, worker_id)
+        self.recovery = Recovery(host, disk, server, self.table, self.leases, ends)
+        steps = Steps(self.leases, Announcer(runtime, uplink, self.leases), execution, reporter, self.delivery)
+        run_task = RunTask(host, disk, self.table, steps, self.categories.takes)
+        gate = Gate(self.categories.takes, self.delivery.recently_ended, self.delivery.full)
+        hands = Hands(run_task.carry, self.recovery.suspect)
+        self.intake = Intake(host, server.stream, self.table, gate, hands)
+        self.loops = Loops(runtime)
 
     def start(self) -> None:
-        """Load what a former life left, then start every loop. Raises JournalError."""
+        """Load what a previous run left, then start every loop. Raises JournalError."""
         self.recovery.load()
         for number in range(RENEWERS):
             self.loops.start(f"leases-{number}", self.leases.run)
@@ -78,6 +87,7 @@ class Worker:
         """Take new tasks again; nothing happens where ``pause`` was not called."""
         if self.table.closed_for:
             self.table.reopen()
+            self.intake.fill()
             log.info("new tasks are taken again")
 
     def shutdown(self, hurry: Callable[[], bool]) -> bool:
@@ -86,8 +96,9 @@ class Worker:
         Waits up to ``drain`` seconds for running tasks unless ``hurry`` says so meanwhile. Heartbeats and leases go on
         until the results are flushed (G35).
         """
-        runtime, limits = self._ports.runtime, self._limits
+        runtime, limits = self._host.runtime, self._limits
         self.table.close("the worker shuts down")
+        self.intake.close()
         self.categories.end()
         running = len(self.table.active())
         if running:
@@ -107,7 +118,7 @@ class Worker:
             log.warning("%d results stay in the journal for the next start", self.delivery.waiting())
         self.loops.closing.set()
         self.link.close()
-        self._ports.coordination.abandon()
+        self._server.abandon()
         self.table.idle.wait(KILL_WAIT)  # a task that was still asking the server ends unstarted now
         for wake in (self.leases.wake, self.delivery.wake, self.recovery.wake, self.categories.wake):
             wake()
@@ -119,19 +130,19 @@ class Worker:
         return self.table.idle.is_set() and not left
 
     def _settle_accounts(self) -> None:
-        seen, waiting = self._ports.metrics.snapshot(), self.delivery.waiting()
+        seen, waiting = self._host.metrics.snapshot(), self.delivery.waiting()
         log.info("%s", summary(seen, waiting))
         for text in unaccounted(seen, waiting) if self.table.idle.is_set() else ():
             log.error("a defect of the worker: %s", text)
 
     def _wait_idle(self, deadline: float, hurry: Callable[[], bool]) -> None:
-        while not hurry() and self._ports.runtime.now() < deadline:
+        while not hurry() and self._host.runtime.now() < deadline:
             if self.table.idle.wait(0.1):
                 return
 
     def _run_link(self, closing: Closing) -> None:
         self.categories.decided.wait(FIRST_LOOK)
-        self.link.run(closing, self._dispatcher.handle, self._on_up)
+        self.link.run(closing, Listener(self.table.room, self.intake.handle, self._on_up))
 
     def _on_up(self) -> None:
         self.delivery.wake()

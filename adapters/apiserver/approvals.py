@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.apiserver.answers import KeyRefused, UnknownRoute
+from adapters.apiserver.client import Client
 from adapters.apiserver.fields import mapping, text, uuid_text
-from adapters.apiserver.http import ApiClient
-from adapters.testkit.model.client import MemoryApiClient
 from domain.errors import NotFound, Refused, Unavailable
 from domain.runner import Approval
 
@@ -22,7 +21,7 @@ _REMEMBERED = 1000
 class HttpApprovals:
     """Asks once for each task, also where the answer to the asking was lost or a former life has asked. Any thread."""
 
-    def __init__(self, client: ApiClient | MemoryApiClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._asked: OrderedDict[str, str] = OrderedDict()
         self._guard = threading.Lock()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
 from adapters.apiserver.key import key_provider
+from adapters.apiserver.locks import HttpGate
+from adapters.apiserver.server import server_over
 from adapters.apiserver.settings import (
     SECRETS,
     VARIABLES,
@@ -31,11 +32,10 @@ def open_server(around: Surroundings) -> Server:
     key = key_provider(settings, around.mask)
     client = ApiClient(address, key, tls=tls, proxy=proxy)
     around.stack.callback(client.close)
-    coordination = HttpCoordination(client)
     options = LinkOptions(connect_timeout=websocket.connect_timeout, tls=tls, proxy=proxy)
     times = LinkTimes(websocket.ping_interval, websocket.pong_timeout, websocket.reconnect_cap)
-    stream = WebSocketTransport(address, coordination, key, around.metrics, options)
-    return Server(stream, coordination, times, lambda: (key(),))
+    stream = WebSocketTransport(address, HttpGate(client), key, around.metrics, options)
+    return server_over(client, stream, around.runtime.now, times, lambda: (key(),))
 
 
 plugin = TransportPlugin(

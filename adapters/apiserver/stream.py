@@ -1,4 +1,4 @@
-"""The Transport port over one WebSocket to the API server (protocol 2 to 5)."""
+"""The Stream port over one WebSocket to the API server (protocol 2 to 5)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from adapters.apiserver.outcomes import Encode
 from adapters.apiserver.websocket import FRAME_LIMIT, FrameKind, WebSocketConnection, open_connection
 from adapters.net.duplex import boottime
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import encode
-from adapters.wire.messages import BadMessage, decode_event, encode_registration, encode_report
-from application.ports import Identity, Locks, Metrics, Report
+from adapters.wire.messages import BadMessage, decode_event, encode_registration
+from application.ports import Identity, Metrics, Offer, Stop
 from domain.errors import ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable, WorkerError
-from domain.task import TaskEvent
 
 log = logging.getLogger("worker.transport")
 
 _LAST_CALL = 1.0  # seconds for the look at the row where the pong has used up the time
 
 
-class Gate(Locks, Protocol):
-    """What connecting needs of the server's HTTP side. Any thread."""
+class Gate(Protocol):
+    """What connecting needs of the server's HTTP side. Any thread; each call blocks up to ``timeout`` seconds."""
+
+    def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
+        """The value of a lock, None if somebody else has it. Raises Unavailable, Refused, NotFound."""
+
+    def release(self, key: str, value: str, timeout: float) -> bool:
+        """Give a lock back. Raises Unavailable."""
 
     def registered(self, worker_id: str, timeout: float) -> Identity:
         """How the server knows a worker; blocks up to ``timeout`` seconds. Raises NotFound, Unavailable, Refused."""
@@ -65,7 +71,7 @@ class WebSocketTransport:
         self._options = options or LinkOptions()
         self._connection: WebSocketConnection | None = None
         self._identity: Identity | None = None
-        self._early: list[TaskEvent] = []  # arrived while the registration was verified
+        self._early: list[Offer | Stop] = []  # arrived while the registration was verified
         self._closes = 0  # a close that comes while connecting must not be lost
         self._sending = threading.Lock()
         self._ping_number = itertools.count(1)
@@ -89,7 +95,8 @@ class WebSocketTransport:
             self.close()
             raise
 
-    def receive(self, timeout: float) -> Sequence[TaskEvent]:
+    def receive(self, room: int, timeout: float) -> Sequence[Offer | Stop]:
+        """The server pushes whatever the room."""
         if self._early:
             events, self._early = self._early, []
             return events
@@ -100,10 +107,17 @@ class WebSocketTransport:
                 return events
         return []
 
-    def send(self, report: Report) -> None:
+    def decline(self, offer: Offer, why: str, after: float) -> None:
+        """The server offers a pending task about every three seconds by itself (protocol 4.4)."""
+
+    def announce(self, identity: Identity) -> None:
+        """A registration is verified on a fresh connection only: the link opens one."""
+        self.close()
+
+    def tell(self, encode: Encode) -> None:
         connection = self._live()
         assert self._identity is not None
-        self._send(connection, encode_report(report, self._identity, self._read_token()))
+        self._send(connection, encode(self._identity, self._read_token()))
 
     def ping(self) -> None:
         self._live().ping(self._next_ping())
@@ -192,7 +206,7 @@ class WebSocketTransport:
 
     # -- the wire ------------------------------------------------------------------------------------------------
 
-    def _events(self, connection: WebSocketConnection, data: bytes) -> list[TaskEvent]:
+    def _events(self, connection: WebSocketConnection, data: bytes) -> list[Offer | Stop]:
         events = []
         dropped = connection.decoder.dropped
         for message in connection.decoder.feed(data):
@@ -203,7 +217,7 @@ class WebSocketTransport:
                 continue
             if bad:
                 self._invalid(bad, "a task could not be read")
-            events.append(event)
+            events += event
         if connection.decoder.dropped != dropped:
             self._invalid(connection.decoder.dropped - dropped, "a message was too large")
         return events

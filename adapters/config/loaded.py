@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from adapters.config.settings import Settings, keys
+from adapters.config.settings import Runners, Settings, keys
 from adapters.plugin import AnySection, TransportPlugin, without_login
-from application.ports import Identity, Limits, LinkTimes
+from application.ports import Identity, Limits
 from domain.errors import ConfigError
 from domain.runner import RunnerRegistry
+
+KILL_AND_FLUSH = 60.0  # seconds that ending may take beyond drain and grace: kill, tear down, flush
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,14 @@ class Loaded:
             path = path.expanduser()
         return (self.base / path).absolute()
 
+    @property
+    def runners(self) -> Runners:
+        return self.settings.runners
+
+    @property
+    def state_dir(self) -> Path:
+        return self.path(self.settings.state_dir)
+
     def secret_values(self) -> tuple[str, ...]:
         """What nobody is shown, as far as it stands in the settings themselves."""
         found = [str(value) for key in self.secrets if (value := self._value(key))]
@@ -63,19 +73,22 @@ class Loaded:
         text = self.settings.execution.cgroup
         return text if text in ("auto", "off") else str(self.path(text))
 
-    def limits(self, times: LinkTimes) -> Limits:
+    def limits(self) -> Limits:
         execution = self.settings.execution
         return Limits(
             concurrency=self.settings.worker.concurrency,
             grace=execution.grace,
             lease_ttl=execution.lease_ttl,
-            ping_interval=times.ping_interval,
-            pong_timeout=times.pong_timeout,
-            reconnect_cap=times.reconnect_cap,
+            on_lost_lease=execution.on_lost_lease,
             drain=execution.drain,
             outbox=execution.outbox,
             output_limit=execution.output_limit,
         )
+
+    @property
+    def longest_end(self) -> float:
+        """Seconds that a worker may take from the wish to end until it is gone."""
+        return self.settings.execution.drain + self.settings.execution.grace + KILL_AND_FLUSH
 
     def identity(self, worker_id: str, default_name: str, registry: RunnerRegistry, problems: list[str]) -> Identity:
         """Who this worker is and what it takes; a category without a runner is left out and told in ``problems``.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from adapters.builtin import AUTO, BUILTIN, OLD_NAMES
-from adapters.plugin import CONFIG_SOURCES, JOURNALS, TRANSPORTS, ConfigSource, JournalPlugin, TransportPlugin
+from adapters.plugin import (
+    CONFIG_SOURCES,
+    JOURNALS,
+    TRANSPORTS,
+    ConfigSource,
+    JournalPlugin,
+    TransportPlugin,
+    load_object,
+)
 from domain.errors import ConfigError
-from domain.runner import Runner, RunnerRegistry
 
 RUNNERS = "cronjob_worker.runners"
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
@@ -40,14 +46,6 @@ def find(group: str, name: str, kind: type[Kind]) -> Kind:
     if not isinstance(found, kind):
         raise ConfigError(f"{name!r} ({target}) is a {type(found).__name__} and not a {kind.__name__}")
     return found
-
-
-def load_object(target: str) -> Any:
-    """What ``module:object`` names. Raises whatever its import raises."""
-    module, colon, name = target.partition(":")
-    if not colon:
-        raise ValueError("write it as module:object")
-    return getattr(importlib.import_module(module), name)
 
 
 def shipped() -> list[TransportPlugin]:
@@ -88,26 +86,3 @@ def asked(
         yield from check(subject)
     except Exception as error:  # noqa: BLE001 - anything may go wrong in somebody else's module
         yield key, f"the check of {name} failed: {type(error).__name__}: {error}"
-
-
-def load_runners(registry: RunnerRegistry, configured: Mapping[str, str]) -> list[str]:
-    """Register all runners of others; returns one text for each that could not be loaded, the rest goes on."""
-    problems: list[str] = []
-    for point in importlib.metadata.entry_points(group=RUNNERS):
-        _register(registry, point.name, f"entry point {point.value}", point.load, problems)
-    for category, target in configured.items():
-        _register(registry, category, f"runners.plugins {target}", functools.partial(load_object, target), problems)
-    return problems
-
-
-def _register(
-    registry: RunnerRegistry, category: str, origin: str, load: Callable[[], Any], problems: list[str]
-) -> None:
-    try:
-        factory = load()
-        if not isinstance(factory(), Runner):
-            raise TypeError("what it makes is not a Runner: see docs/writing-a-runner.md")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - anything may go wrong in somebody else's module
-        problems.append(f"the runner for {category!r} ({origin}) cannot be loaded: {type(error).__name__}: {error}")
-        return
-    registry.register(category, factory)

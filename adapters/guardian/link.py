@@ -11,9 +11,9 @@ from collections import deque
 from typing import Protocol
 
 from adapters.guardian.guardian import FD_VARIABLE
+from adapters.guardian.unguarded import NoWatchdog
 from adapters.process.killing import identity_of
-from adapters.guardian.unguarded import NoWarden
-from application.ports import Warden
+from application.ports import Watchdog
 
 PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED)  # begins with the pid of who made the socket pair
 UNREAD = 100_000  # messages after which a guardian that reads none is taken for gone
@@ -46,7 +46,7 @@ class GuardianLink:
         with open(descriptors[0], "rb") as file:
             return dict(json.load(file))
 
-    def failed(self, why: Exception) -> None:
+    def failed(self, why: BaseException) -> None:
         """This worker will not get ready."""
         self._send({"failed": f"{type(why).__name__}: {why}"[:1000]})
 
@@ -95,8 +95,21 @@ class GuardianLink:
         return True
 
 
-class Watcher(Warden, Protocol):
-    """What the processes of tasks are told to, beside the leases."""
+class Watcher(Watchdog, Protocol):
+    """What the processes of tasks are told to, beside the leases, and how the start went."""
+
+    @property
+    def identity(self) -> str:
+        """Which process the guardian is; empty where there is none."""
+
+    def secrets(self) -> dict[str, str]:
+        """The variables that are kept out of every environment. Before all other calls, and once.
+
+        Waits for the answer. Raises ConnectionError if the guardian is gone.
+        """
+
+    def failed(self, why: BaseException) -> None:
+        """This worker will not get ready."""
 
     def started(self, task_id: str, pid: int, start: int) -> None:
         """A process of the task runs, with that start time of ``/proc``."""
@@ -108,4 +121,4 @@ class Watcher(Warden, Protocol):
 def find_watcher() -> Watcher:
     """The link to the guardian that started this process; the variable is taken away from the tasks' environment."""
     text = os.environ.pop(FD_VARIABLE, "")
-    return GuardianLink(int(text)) if text.isdigit() else NoWarden()
+    return GuardianLink(int(text)) if text.isdigit() else NoWatchdog()

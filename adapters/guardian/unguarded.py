@@ -1,12 +1,18 @@
-"""The Warden of a worker that runs without a guardian."""
+"""The Watchdog of a worker that runs without a guardian."""
 
 from __future__ import annotations
 
 
-class NoWarden:
+class NoWatchdog:
     """Nobody watches: the worker's own lease keeper is all there is."""
 
     lost = False
+    identity = ""
+
+    def secrets(self) -> dict[str, str]:
+        return {}
+
+    def failed(self, why: BaseException) -> None: ...
 
     def hello(self, shutdown: float) -> None: ...
     def close(self) -> None: ...

@@ -6,8 +6,8 @@ import json
 import zlib
 from dataclasses import asdict
 
-from application.ports import Entry, Report
-from domain.status import Status
+from adapters.wire.report_json import decode_report
+from application.ports import Entry
 
 
 def encode_entry(entry: Entry) -> str:
@@ -24,9 +24,7 @@ def decode_entry(task_id: bytes, record: bytes) -> Entry:
         raise ValueError("the checksum is wrong")
     document = json.loads(text)
     report = document.pop("report")
-    if report is not None:
-        report = Report(**(report | {"status": None if report["status"] is None else Status(report["status"])}))
-    entry = Entry(**document, report=report)
+    entry = Entry(**document, report=None if report is None else decode_report(report))
     if entry.task_id.encode() != task_id:
         raise ValueError("it is the record of another task")
     return entry

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from pydantic import Field, PositiveInt
 
+from adapters.local.claims import LocalClaims
 from adapters.local.credentials import LocalCredentials
+from adapters.local.logs import LocalLogs
 from adapters.local.planner import Planner
 from adapters.local.schedule import read
 from adapters.local.server import LocalServer
@@ -27,9 +29,17 @@ def open_server(around: Surroundings) -> Server:
     store = Store(around.state_dir / "history.sqlite")
     around.stack.callback(store.close)
     planner = Planner(around.settings.path(settings.file), store, settings.keep_runs)
-    credentials = LocalCredentials(around.state_dir / "credentials.json", os.environ)
-    server = LocalServer(around.runtime, planner, store, credentials)
-    return Server(server, server)
+    logs = LocalLogs(store)
+    server = LocalServer(around.runtime, planner, store, logs)
+    return Server(
+        name="local",
+        stream=server,
+        claims=LocalClaims(around.runtime, server),
+        outcomes=server,
+        read_back=server,
+        logs=logs,
+        credentials=LocalCredentials(around.state_dir / "credentials.json", os.environ),
+    )
 
 
 def inspect(checked: Checked) -> Iterator[tuple[str, str]]:

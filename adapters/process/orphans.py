@@ -32,7 +32,7 @@ def owner_of(state_dir: Path) -> str:
     return hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]
 
 
-class ProcessRemains:
+class ProcessOrphans:
     """``owner`` is that of the former lives, the same as of this one.
 
     One object serves one start, and all its calls together wait for WAIT seconds: a start that took that long for each

@@ -56,6 +56,9 @@ class Exit:
 class Processes(Protocol):
     """Runs commands. One supervisor thread serves all of them."""
 
+    def when_dead(self, tell: Callable[[BaseException], None]) -> None:
+        """``tell`` hears of it if what runs commands dies by a defect, when all processes are ended. Before ``run``."""
+
     def run(self, command: Command, cancel: CancelToken) -> Exit:
         """Block until the command and every process it left behind are gone; never raises for what the command does.
 

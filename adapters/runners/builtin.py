@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from adapters.runners.git.runner import GitOptions, GitRunner
 from adapters.runners.guard import CommandGuard
 from adapters.runners.http import HttpRunner
 from adapters.runners.message import MessageRunner
+from adapters.runners.plugins import load_runners
 from adapters.runners.script import ScriptRunner
 from domain.runner import RunnerRegistry
 
@@ -35,6 +36,11 @@ class Allowed(Protocol):
     def ca_file(self) -> str: ...
     @property
     def http_public_only(self) -> bool: ...
+
+
+class RunnerSettings(Allowed, Protocol):
+    @property
+    def plugins(self) -> Mapping[str, str]: ...
 
 
 def register_builtin(
@@ -69,4 +75,26 @@ def register_builtin(
     registry.register("message", lambda: MessageRunner(file(allowed.ca_file)))
     registry.register("approval", ApprovalRunner)
     registry.register("database", DatabaseRunner)
+    return registry
+
+
+class LoadedRunners(Protocol):
+    """The settings, as far as runners go."""
+
+    @property
+    def runners(self) -> RunnerSettings: ...
+    def path(self, text: str) -> Path:
+        """A path of the settings, made absolute."""
+
+
+def all_runners(
+    loaded: LoadedRunners,
+    problems: list[str],
+    options: ProcessOptions | None = None,
+    processes: Processes | None = None,
+    owner: Owner | None = None,
+) -> RunnerRegistry:
+    """The built-in runners and those of others; ``problems`` gets a text for each that could not be loaded."""
+    registry = register_builtin(loaded.runners, loaded.path, options, processes, owner)
+    problems += load_runners(registry, loaded.runners.plugins)
     return registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ class ThreadRuntime:
 
     def uniform(self, low: float, high: float) -> float:
         return random.uniform(low, high)  # noqa: S311 - spreads load, guards nothing
+
+    def token(self) -> str:
+        return secrets.token_hex(16)
 
     def event(self) -> threading.Event:
         return threading.Event()

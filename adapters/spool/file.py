@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adapters.spool.task_log import Filter, TaskLog
-from application.ports import Batch
+from application.ports import LogPiece
 from domain.errors import JournalError
 
 log = logging.getLogger("worker.spool")
@@ -86,42 +86,42 @@ class FileSpool:
         with self._guard:
             return task_id in self._logs and self._logs[task_id].finished
 
-    def peek(self, task_id: str, limit: int) -> Batch:
+    def peek(self, task_id: str, limit: int) -> LogPiece:
+        history = _History(self, task_id)
         with self._guard:
             found = self._logs.get(task_id)
             if found is None:
-                return Batch(0, None, b"")
-            batch = found.peek(limit)
+                return LogPiece(task_id, 0, b"", True, history)
+            ended = found.finished  # asked before the look: nothing comes after it then
+            data = found.peek(limit)
             if found.lost:
                 self._drop(task_id)
-            return batch
+            return LogPiece(task_id, found.offset, data, ended and found.offset + len(data) >= found.size, history)
 
     def text(self, task_id: str) -> bytes:
+        """All bytes of a log from the first on, delivered or not."""
         with self._guard:
             return self._logs[task_id].text() if task_id in self._logs else b""
 
-    def doubt(self, task_id: str) -> None:
+    def mark(self, task_id: str) -> tuple[str, bool]:
+        """What ``remember`` was last given, and whether the log is a previous run's."""
         with self._guard:
-            if task_id in self._logs:
-                self._logs[task_id].doubtful = True
+            found = self._logs.get(task_id)
+            return (found.mark, found.inherited) if found is not None else ("", False)
 
-    def trust(self, task_id: str) -> None:
+    def remember(self, task_id: str, mark: str) -> None:
         with self._guard:
-            if task_id in self._logs:
-                self._logs[task_id].doubtful = False
-                self._sweep(task_id)
+            found = self._logs.get(task_id)
+            if found is not None and found.mark != mark:
+                found.mark = mark
+                found.save()
 
-    def rebase(self, task_id: str, base: int) -> None:
+    def advance(self, task_id: str, offset: int, settled: bool) -> None:
         with self._guard:
-            if task_id in self._logs:
-                self._logs[task_id].base = base
-                self._logs[task_id].save()
-
-    def advance(self, task_id: str, offset: int) -> None:
-        with self._guard:
-            if task_id in self._logs:
-                self._logs[task_id].offset = offset
-                self._logs[task_id].save()
+            found = self._logs.get(task_id)
+            if found is not None:
+                found.offset, found.unsettled = offset, not settled
+                found.save()
                 self._sweep(task_id)
 
     def pending(self) -> Sequence[str]:
@@ -154,3 +154,23 @@ class FileSpool:
         if found is not None:
             self._used -= found.size
             found.remove()
+
+
+class _History:
+    """LogHistory of one task's log."""
+
+    def __init__(self, spool: FileSpool, task_id: str) -> None:
+        self._spool = spool
+        self._task_id = task_id
+
+    def text(self) -> bytes:
+        return self._spool.text(self._task_id)
+
+    def mark(self) -> str:
+        return self._spool.mark(self._task_id)[0]
+
+    def inherited(self) -> bool:
+        return self._spool.mark(self._task_id)[1]
+
+    def remember(self, mark: str) -> None:
+        self._spool.remember(self._task_id, mark)

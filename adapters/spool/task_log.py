@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from adapters.spool.utf8 import cap_marker, cut_between_characters, repair
-from application.ports import Batch
 
 log = logging.getLogger("worker.spool")
 
@@ -37,7 +36,8 @@ class TaskLog:
         self._positions = directory / f"{task_id}.pos"
         self._descriptor = -1
         self.size = self._text.lstat().st_size if self._text.exists() else 0
-        self.offset, self.base, self.doubtful = self._load() if self.size else (0, None, False)
+        self.offset, self.mark, self.unsettled = self._load() if self.size else (0, "", False)
+        self.inherited = self.unsettled  # a previous run may have told more of it than it knew
         self.lost = False  # somebody has removed the file
         self._filter: Filter | None = None
         self._rest = b""
@@ -55,7 +55,7 @@ class TaskLog:
 
     @property
     def waits(self) -> bool:
-        return self.offset < self.size or (self.finished and self.doubtful)
+        return self.offset < self.size or (self.finished and self.unsettled)
 
     def begin(self, make_filter: Callable[[], Filter] | None) -> None:
         """Write behind what is there. Raises OSError."""
@@ -87,14 +87,14 @@ class TaskLog:
         self._tail_size = 0
         self.close()
 
-    def peek(self, limit: int) -> Batch:
+    def peek(self, limit: int) -> bytes:
         try:
             data = self._read(limit + 4, self.offset)
         except OSError as error:
             log.error("the spooled log cannot be read: %s", error)
             self.lost = isinstance(error, FileNotFoundError)
             data = b""
-        return Batch(self.offset, self.base, data[: cut_between_characters(data, limit)], self.doubtful)
+        return data[: cut_between_characters(data, limit)]
 
     def text(self) -> bytes:
         """All of it; empty where it cannot be read."""
@@ -105,11 +105,11 @@ class TaskLog:
             return b""
 
     def save(self) -> None:
-        text = json.dumps({"offset": self.offset, "base": self.base, "doubtful": self.doubtful})
+        text = json.dumps({"offset": self.offset, "mark": self.mark, "unsettled": self.unsettled})
         try:
             descriptor = os.open(self._positions, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                os.pwrite(descriptor, text.ljust(80).encode(), 0)
+                os.pwrite(descriptor, text.ljust(160).encode(), 0)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -138,19 +138,19 @@ class TaskLog:
         finally:
             os.close(descriptor)
 
-    def _load(self) -> tuple[int, int | None, bool]:
-        """What was confirmed. What was not may have been sent all the same, so that a log with a rest is doubtful."""
+    def _load(self) -> tuple[int, str, bool]:
+        """What was confirmed. What was not may have been sent all the same, so that a log with a rest is unsettled."""
         try:
             document = json.loads(self._positions.read_text())
-            offset, base = document["offset"], document["base"]
-            if isinstance(offset, int) and 0 <= offset <= self.size and (base is None or isinstance(base, int)):
-                return offset, base, offset < self.size or document.get("doubtful") is not False
+            offset, mark = document["offset"], document["mark"]
+            if isinstance(offset, int) and 0 <= offset <= self.size and isinstance(mark, str):
+                return offset, mark, offset < self.size or document.get("unsettled") is not False
         except FileNotFoundError:
-            return 0, None, True
+            return 0, "", True
         except (OSError, ValueError, KeyError, TypeError):
             pass
         log.error("the position in the spooled log %s is unreadable: it is sent from its start", self._text.name)
-        return 0, None, True
+        return 0, "", True
 
     def _keep(self, text: bytes, limit: int) -> None:
         if self._tail or self.size >= limit:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
+from adapters.process.killing import is_alive
 from adapters.state.identity import private_directory
-from domain.errors import ConfigError
+from domain.errors import ConfigError, WorkerError
+
+log = logging.getLogger("worker")
 
 
 class Occupied(ConfigError):
@@ -46,11 +52,57 @@ class StateLock:
         os.close(self._descriptor)
 
 
-def open_state_dir(path: Path, stack: ExitStack) -> Path:
-    """The private directory at ``path``, this process's alone until ``stack`` is closed. Raises ConfigError."""
-    directory = private_directory(path)
-    stack.callback(StateLock(directory).release)
-    return directory
+class EndedWaiting(WorkerError):
+    """The end was asked for before the state directory was free."""
+
+
+class Settings(Protocol):
+    """What is needed of the settings."""
+
+    @property
+    def state_dir(self) -> Path: ...
+    @property
+    def longest_end(self) -> float:
+        """Seconds that a worker may take to end."""
+
+
+class Guardian(Protocol):
+    @property
+    def identity(self) -> str: ...
+    @property
+    def lost(self) -> bool: ...
+    def beat(self) -> None: ...
+
+
+class Signals(Protocol):
+    @property
+    def end(self) -> bool: ...
+    def wait(self, seconds: float) -> None: ...
+
+
+def take_state_dir(settings: Settings, guardian: Guardian, signals: Signals, stack: ExitStack) -> Path:
+    """The private state directory, this process's alone until ``stack`` is closed. Raises ConfigError, EndedWaiting.
+
+    A former worker whose guardian was killed still ends its tasks there: that is waited for.
+    """
+    directory = private_directory(settings.state_dir)
+    deadline, told = time.clock_gettime(time.CLOCK_BOOTTIME) + settings.longest_end, False
+    while not signals.end and not guardian.lost:
+        try:
+            stack.callback(StateLock(directory, guardian.identity).release)
+        except Occupied as error:
+            left = deadline - time.clock_gettime(time.CLOCK_BOOTTIME)
+            if not error.guardian or is_alive(error.guardian) or left < 0:
+                raise
+            if not told:
+                text = "waiting up to %.0f s for the former worker (pid %s): its guardian is gone and it ends its tasks"
+                log.warning(text, left, error.owner)
+            told = True
+        else:
+            return directory
+        guardian.beat()
+        signals.wait(0.2)
+    raise EndedWaiting("ended before the state directory was free")
 
 
 class PauseMark:

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.apiserver.coordination import HttpCoordination
-from adapters.guardian.unguarded import NoWarden
-from adapters.journal.memory import MemoryJournal, MemorySpool
+from adapters.guardian.unguarded import NoWatchdog
+from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runtime.threads import ThreadRuntime
+from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.client import MemoryApiClient
 from adapters.testkit.model.network import MemoryNetwork, MemoryServer
 from adapters.testkit.model.stream import MemoryTransport
-from application.accounts import unaccounted
+from application.counters import unaccounted
 from application.execution import Contexts, Execution
-from application.ports import Entry, Identity, Journal, Limits, LogSpool, Node, Ports, Runtime, Warden
+from application.ports import Entry, Identity, Journal, Limits, LogSpool, Node, Ports, Runtime, Watchdog
 from application.worker import Worker
 from domain.runner import RunnerRegistry
 
 
-class NoRemains:
+class NoOrphans:
     """Nothing of a former life is ever left in memory."""
 
     def end(self, entry: Entry) -> None:
@@ -44,7 +45,7 @@ class WorkerKit:
     )
     journal: Journal = field(default_factory=MemoryJournal)
     spool: LogSpool = field(default_factory=MemorySpool)
-    warden: Warden = field(default_factory=NoWarden)
+    watchdog: Watchdog = field(default_factory=NoWatchdog)
     root: Path = Path()
     redact: Callable[[str], str] = lambda text: text
 
@@ -60,8 +61,8 @@ class WorkerKit:
             self.journal,
             self.spool,
             self.metrics,
-            NoRemains(),
-            self.warden,
+            NoOrphans(),
+            self.watchdog,
         )
         contexts = Contexts(self.root, self.coordination, self.coordination)
         execution = Execution(runtime, self.registry, contexts)

@@ -15,10 +15,12 @@ from typing import Any
 
 from dataclasses_json import DataClassJsonMixin
 
-from application.ports import Identity, Report
+from application.ports import Identity, Offer, Report, Stop, Verb
 from domain.errors import TransportError
 from domain.status import Status
-from domain.task import Action, Metadata, Task, TaskEvent
+from domain.task import Action, Metadata, Task
+
+OFFERS = (Action.RUN, Action.RETRY)
 
 
 class BadMessage(TransportError):
@@ -37,8 +39,8 @@ class EventDto(DataClassJsonMixin):
     team_id: str = ""
 
 
-def decode_event(payload: bytes) -> tuple[TaskEvent, int]:
-    """Return the event and how many of its tasks were unreadable and left out. Raises BadMessage."""
+def decode_event(payload: bytes) -> tuple[list[Offer | Stop], int]:
+    """What one message says, and how many of its tasks were unreadable and left out. Raises BadMessage."""
     document = _load(payload)
     if not isinstance(document, Mapping):
         raise BadMessage("the message is not a JSON object")
@@ -47,16 +49,19 @@ def decode_event(payload: bytes) -> tuple[TaskEvent, int]:
         wanted = Action(action)
     except ValueError:
         raise BadMessage(f"unknown action {action[:40]!r}") from None
-    tasks, bad = [], 0
+    found: list[Offer | Stop] = []
+    bad = 0
     items = document.get("tasks")
     if items is not None and not isinstance(items, list):
         raise BadMessage("tasks is not a list")
     for item in items or ():
         try:
-            tasks.append(decode_task(item))
+            task = decode_task(item)
         except BadMessage:
             bad += 1
-    return TaskEvent(wanted, tuple(tasks)), bad
+            continue
+        found.append(Offer(task) if wanted in OFFERS else Stop(task.id, wanted))
+    return found, bad
 
 
 def decode_task(document: object) -> Task:
@@ -166,17 +171,23 @@ def parse_time(text: str) -> datetime | None:
     return value if offset is not None and abs(offset) < timedelta(days=1) else None
 
 
+def encode_running(task_id: str, identity: Identity, api_key: str) -> bytes:
+    """The ``task_update`` that says who runs the task from now on."""
+    data = {"status": Status.RUNNING.value, "worker_id": identity.id, "worker_name": identity.name}
+    return _dump(EventDto("task_update", identity.id, task_id, data, api_key))
+
+
 def encode_report(report: Report, identity: Identity, api_key: str) -> bytes:
     """One ``task_update`` event as ASCII JSON. The same report gives the same bytes."""
     data: dict[str, Any] = {}
-    if report.status is not None:
+    if report.verb is Verb.HANDED_BACK:
+        data["status"] = Status.PENDING.value
+    elif report.status is not None:
         data["status"] = report.status.value
-    if report.status is Status.RUNNING:
-        data |= {"worker_id": identity.id, "worker_name": identity.name}
     if report.output is not None:
         data["output"] = report.output
-    if report.time_end:
-        data["time_end"] = report.time_end
+    if report.ended_at:
+        data["time_end"] = datetime.fromisoformat(report.ended_at).strftime("%Y-%m-%d %H:%M:%S")
     for key in ("execute_log", "error", "duration", "exit_code"):
         if value := getattr(report, key):
             data[key] = value

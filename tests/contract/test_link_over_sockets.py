@@ -32,7 +32,7 @@ class NoMetrics:
         return {}
 
 
-class NoWarden:
+class NoWatchdog:
     def beat(self) -> None: ...
 
 
@@ -104,7 +104,7 @@ class Running:
         )
         runtime = ThreadRuntime()
         rest = cast(Any, None)
-        ports = Ports(runtime, transport, coordination, rest, rest, NoMetrics(), rest, cast(Any, NoWarden()))
+        ports = Ports(runtime, transport, coordination, rest, rest, NoMetrics(), rest, cast(Any, NoWatchdog()))
         self.link = Link(ports, Node(IDENTITY, limits), lambda: IDENTITY)
         self.events: list[TaskEvent] = []
         self.arrived = threading.Semaphore(0)

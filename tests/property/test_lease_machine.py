@@ -75,7 +75,7 @@ class LockServer:
 
         self._exchange(timeout, free)
 
-    # -- the warden: what the guardian was told ------------------------------------------------------------------------
+    # -- the watchdog: what the guardian was told ----------------------------------------------------------------------
 
     def lease(self, task_id: str, deadline: float) -> None:
         self.deadlines[lock_key(task_id)] = deadline

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from adapters.guardian.unguarded import NoWarden
+from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
 from adapters.testkit.simulation import SimNode, Simulation
 from application.link import Link
@@ -112,7 +112,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.node = self.world.node("worker")
         self.line = Line(self.node)
         rest = cast(Any, None)
-        ports = Ports(self.node, cast(Any, self.line), rest, rest, rest, MemoryMetrics(), rest, NoWarden())
+        ports = Ports(self.node, cast(Any, self.line), rest, rest, rest, MemoryMetrics(), rest, NoWatchdog())
         self.link = Link(ports, Node(IDENTITY, LIMITS), lambda: IDENTITY)
         self.ups: list[int] = []
         self.received: list[tuple[int, TaskEvent]] = []

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from adapters.journal.memory import MemorySpool
+from adapters.spool.memory import MemorySpool
 from adapters.observability.metrics import MemoryMetrics
 from adapters.spool import task_log
 from adapters.spool.file import FileSpool

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from adapters.testkit.model.history import Record
 from adapters.testkit.model.server import ServerModel
 from adapters.testkit.model.tasks import ENDS
-from application.accounts import unaccounted
+from application.counters import unaccounted
 
 PIECE = 4096
 UNDER_WAY = 10.0  # seconds that a request which was sent before may take to arrive

@@ -18,14 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from adapters.journal.memory import MemoryJournal, MemorySpool
+from adapters.journal.memory import MemoryJournal
+from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.faults import DISCARD, LOST, REFUSE, Fault
 from adapters.testkit.model.network import MemoryNetwork
 from adapters.testkit.model.server import ServerModel
 from adapters.testkit.model.tasks import stamp
 from adapters.testkit.simulation import EPOCH, SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
-from application.accounts import unaccounted
+from application.counters import unaccounted
 from application.ports import Identity, Limits, Report
 from domain.errors import JournalError
 from domain.result import EndReason, Result
@@ -60,7 +61,7 @@ class Life:
     kit: WorkerKit
     leases: dict[str, float] = field(default_factory=dict)
 
-    # The guardian's view (Warden).
+    # The guardian's view (Watchdog).
     def beat(self) -> None: ...
 
     def lease(self, task_id: str, deadline: float) -> None:

@@ -12,15 +12,16 @@ import pytest
 from adapters.apiserver.coordination import HttpCoordination
 from adapters.apiserver.http import ApiClient
 from adapters.apiserver.stream import LinkOptions, WebSocketTransport
-from adapters.guardian.unguarded import NoWarden
-from adapters.journal.memory import MemoryJournal, MemorySpool
+from adapters.guardian.unguarded import NoWatchdog
+from adapters.journal.memory import MemoryJournal
+from adapters.spool.memory import MemorySpool
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runners.base import BaseRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.workers import NoRemains
+from adapters.testkit.workers import NoOrphans
 from adapters.wire.endpoints import ApiAddress
-from application.accounts import unaccounted
+from application.counters import unaccounted
 from application.execution import Contexts, Execution
 from application.ports import Identity, Limits, Node, Ports, Report
 from application.worker import Worker
@@ -96,7 +97,7 @@ class Whole:
         self.transport.tried = threading.Event()
         runtime = ThreadRuntime()
         ports = Ports(
-            runtime, self.transport, coordination, MemoryJournal(), self.spool, self.metrics, NoRemains(), NoWarden()
+            runtime, self.transport, coordination, MemoryJournal(), self.spool, self.metrics, NoOrphans(), NoWatchdog()
         )
         registry = RunnerRegistry()
         registry.register("fake", lambda: Lines(server))

@@ -117,7 +117,7 @@ def test_the_cleanup_of_the_page_deletes_what_is_old_and_large(tmp_path: Path) -
     assert sorted(os.listdir(tmp_path)) == ["new.log", "old.txt", "small.log"]
 
 
-# -- the tables ----------------------------------------------------------------------------------------------------------
+# -- the tables ----------------------------------------------------------------------------------------------------
 
 
 def sources() -> dict[str, str]:

@@ -65,7 +65,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         assert word in done.stderr
 
 
-# -- python bootstrap.py -----------------------------------------------------------------------------------------------
+# -- python bootstrap.py -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"], ["--help"], ["exec", "command", "true"], ["no-such-command"]])
@@ -118,7 +118,7 @@ def test_all_packages_that_the_program_cannot_do_without_are_looked_for() -> Non
     assert [name for name in NEEDED if find_spec(name) is None] == []
 
 
-# -- make --------------------------------------------------------------------------------------------------------------
+# -- make ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(find_spec("ensurepip") is None, reason="no ensurepip: install python3-venv")

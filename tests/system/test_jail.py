@@ -244,7 +244,7 @@ def amid(module, name, kill, calls=1):
 kills = {
     "supervisor": lambda proc: tree.send(proc, signal.SIGKILL),
     "guardian": lambda proc: killing.kill_tree(proc.pid, proc.start),
-    "recovery": lambda proc: remains.ProcessRemains("").end(
+    "recovery": lambda proc: remains.ProcessOrphans("").end(
         Entry("t", "running", pid=proc.pid, pid_start=proc.start, boot_id=remains.boot_id())),
 }
 for _ in range(int(sys.argv[2])):

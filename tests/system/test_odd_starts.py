@@ -24,7 +24,7 @@ PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
 BARE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
-# -- closed descriptors ------------------------------------------------------------------------------------------------
+# -- closed descriptors --------------------------------------------------------------------------------------------
 
 CLOSED = ["2>&-", ">&-", "<&-", ">&- 2>&-", "<&- 2>&-", "<&- >&- 2>&-"]
 
@@ -63,7 +63,7 @@ def test_the_worker_works_with_closed_standard_descriptors(tmp_path: Path, close
     assert json.loads(last)["message"] == "ended"
 
 
-# -- locales -----------------------------------------------------------------------------------------------------------
+# -- locales -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_python_that_was_told_its_encoding_is_not_started_for_ever(tmp_path: P
     assert (done.returncode, done.stdout.decode()) == (0, f"{TEXT}\n")
 
 
-# -- a terminal --------------------------------------------------------------------------------------------------------
+# -- a terminal ----------------------------------------------------------------------------------------------------
 
 
 class Terminal:

@@ -166,12 +166,12 @@ def test_many_of_a_former_life_that_cannot_be_killed_hold_up_the_next_start_once
         assert proc is not None
         entry = Entry(str(number), "running", pid=proc.pid, pid_start=proc.start, boot_id=remains.boot_id())
         entries.append((process, entry))
-    former = remains.ProcessRemains(owner)
+    former = remains.ProcessOrphans(owner)
     began = time.monotonic()
     for _, entry in entries:
         former.end(entry)
     former.sweep()
     assert time.monotonic() - began < 1.5
     immune.mortal()
-    remains.ProcessRemains(owner).sweep()
+    remains.ProcessOrphans(owner).sweep()
     assert {process.wait(5) for process, _ in entries} == {-signal.SIGKILL}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapters.journal.memory import MemoryJournal, MemorySpool
+from adapters.journal.memory import MemoryJournal
+from adapters.spool.memory import MemorySpool
 from adapters.process.supervisor import Supervisor
 from adapters.runners.base import BaseRunner
 from adapters.runners.command import CommandRunner

@@ -245,7 +245,7 @@ def test_a_stuck_log_keeps_no_stop_waiting() -> None:  # C9
     assert (returned, [result.status for result in results]) == (True, [Status.STOPPED])
 
 
-# -- the guard ---------------------------------------------------------------------------------------------------------
+# -- the guard -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["rm -rf /", "sudo ls", "dd if=/dev/zero", "/sbin/shutdown -h now", "/root/x"])
@@ -306,7 +306,7 @@ def test_the_guard_reads_its_settings(caplog: pytest.LogCaptureFixture) -> None:
             guard.check(command)
 
 
-# -- output ------------------------------------------------------------------------------------------------------------
+# -- output --------------------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.integers(2, 60))

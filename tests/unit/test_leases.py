@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.guardian.unguarded import NoWarden
+from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
 from adapters.testkit.simulation import SimNode, Simulation
 from application.leases import OVERRUN, LeaseKeeper
@@ -49,7 +49,7 @@ class SlowLocks:
 
 
 def outside(node: SimNode, transport: object, coordination: object) -> Ports:
-    parts = (transport, coordination, None, None, MemoryMetrics(), None, NoWarden())
+    parts = (transport, coordination, None, None, MemoryMetrics(), None, NoWatchdog())
     return Ports(node, *[cast(Any, part) for part in parts])
 
 
@@ -177,7 +177,7 @@ def claimed(limits: Limits, keeps_running: bool = True) -> tuple[Simulation, Sim
     world = Simulation(3)
     node = world.node("w")
     store, lost = Store(node, keeps_running), list[str]()
-    ports = replace(outside(node, None, store), warden=cast(Any, store))
+    ports = replace(outside(node, None, store), watchdog=cast(Any, store))
     keeper = LeaseKeeper(ports, limits)
     assert keeper.claim("t", lambda: lost.append("t")) is not None
     return world, node, store, keeper, lost

@@ -270,7 +270,7 @@ def test_the_guide_to_the_schedule_is_right_and_names_every_key(tmp_path: Path) 
     assert {key for key in KEYS if f"| `{key}` |" not in text} == set()
 
 
-# -- planning, in virtual time -----------------------------------------------------------------------------------------
+# -- planning, in virtual time -------------------------------------------------------------------------------------
 
 
 class Local:
@@ -628,7 +628,7 @@ def test_a_schedule_that_could_not_be_taken_in_is_taken_in_later(make: Any, monk
     assert len(local.names(10)) == 1
 
 
-# -- a clock that is set -----------------------------------------------------------------------------------------------
+# -- a clock that is set -------------------------------------------------------------------------------------------
 
 
 def finished(local: Local, seconds: float) -> list[str]:
@@ -776,7 +776,7 @@ def test_a_restart_after_the_first_of_two_equal_hours_runs_nothing_again(make: A
     assert finished(local, 3600) == []
 
 
-# -- output in the worker's log ----------------------------------------------------------------------------------------
+# -- output in the worker's log ------------------------------------------------------------------------------------
 
 
 @pytest.fixture

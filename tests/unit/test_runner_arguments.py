@@ -59,7 +59,7 @@ def test_big_numbers_and_odd_characters_survive() -> None:
     assert found.name == "\N{REPLACEMENT CHARACTER}x"
 
 
-# -- against models ----------------------------------------------------------------------------------------------------
+# -- against models ------------------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(), max_size=4) | st.sampled_from(["\ud800", "a\udfffb", "NaN"])
 VALUES = st.recursive(

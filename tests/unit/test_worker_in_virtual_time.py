@@ -18,7 +18,7 @@ from adapters.testkit.model.server import ServerModel
 from adapters.testkit.model.tasks import stamp
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
-from application.accounts import unaccounted
+from application.counters import unaccounted
 from application.ports import Entry, Identity, Limits, Report
 from domain.errors import ConnectionRefused, Unavailable
 from domain.result import EndReason, Result

@@ -13,8 +13,8 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-from adapters.runners.container.ending import Endings
 from adapters.process.temporary_files import ANYBODY
+from adapters.runners.container.ending import Endings
 from adapters.runners.container.request import Engine
 
 log = logging.getLogger("worker.container")

@@ -1,24 +1,29 @@
-"""The Transport port with both ends in one process; every byte passes the real codec and the server's own splitter."""
+"""The API server's event stream with both ends in one process, through the real codec and the server's own splitter."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
+from adapters.apiserver.outcomes import Encode
+from adapters.apiserver.server import server_over
+from adapters.testkit.model.client import MemoryApiClient
 from adapters.testkit.model.network import MemoryNetwork
 from adapters.testkit.model.server import Connection
-from adapters.wire.framing import FrameDecoder, encode
-from adapters.wire.messages import BadMessage, decode_event, encode_registration, encode_report
-from application.ports import Identity, Metrics, Report
+from adapters.wire.framing import FrameDecoder
+from adapters.wire.framing import encode as framed
+from adapters.wire.messages import BadMessage, decode_event, encode_registration
+from application.ports import Identity, Metrics, Offer, Server, Stop
 from domain.errors import ConnectionLost, ConnectionRefused
-from domain.task import TaskEvent
 
 log = logging.getLogger("worker.transport")
 
 ANSWER = 10.0  # seconds for the requests around connecting
 
 
-class MemoryTransport:
+class ModelStream:
+    """One worker's event stream to a ServerModel."""
+
     def __init__(self, network: MemoryNetwork, metrics: Metrics) -> None:
         self._network = network
         self._metrics = metrics
@@ -43,7 +48,7 @@ class MemoryTransport:
         self._send(encode_registration(identity, self._network.token))
         self._verify(identity, connection)
 
-    def receive(self, timeout: float) -> Sequence[TaskEvent]:
+    def receive(self, room: int, timeout: float) -> Sequence[Offer | Stop]:
         connection = self._live()
         self._arrived.clear()
         data = self._network.take(connection)
@@ -53,7 +58,7 @@ class MemoryTransport:
         if not data:
             return []
         self._heard = self._network.runtime.now()
-        events = []
+        events: list[Offer | Stop] = []
         for payload in self._decoder.feed(data):
             try:
                 event, bad = decode_event(payload)
@@ -61,15 +66,22 @@ class MemoryTransport:
                 log.warning("a message of the server is left out: %s", error)
                 bad = 1
             else:
-                events.append(event)
+                events += event
             if bad:
                 self._metrics.count("events_invalid", bad)
         return events
 
-    def send(self, report: Report) -> None:
+    def decline(self, offer: Offer, why: str, after: float) -> None:
+        """The server offers a pending task again by itself."""
+
+    def announce(self, identity: Identity) -> None:
+        """As the real one: the link registers on a fresh connection."""
+        self.close()
+
+    def tell(self, encode: Encode) -> None:
         self._live()
         assert self._identity is not None
-        self._send(encode_report(report, self._identity, self._network.token))
+        self._send(encode(self._identity, self._network.token))
 
     def ping(self) -> None:
         if self._network.ping(self._live()):
@@ -99,10 +111,16 @@ class MemoryTransport:
     def _send(self, message: bytes) -> None:
         connection = self._live()
         with self._sending:
-            for piece in encode(message):
+            for piece in framed(message):
                 self._network.message(connection, piece)
 
     def _live(self) -> Connection:
         if self._connection is None:
             raise ConnectionLost("not connected")
         return self._connection
+
+
+def server_of(network: MemoryNetwork, metrics: Metrics) -> Server:
+    """The modelled API server as one worker sees it over ``network``: through the adapters of the real one."""
+    stream = ModelStream(network, metrics)
+    return server_over(MemoryApiClient(network.request), stream, network.runtime.now)
