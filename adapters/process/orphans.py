@@ -32,6 +32,16 @@ def owner_of(state_dir: Path) -> str:
     return hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]
 
 
+class NoOrphans:
+    """For a worker whose previous run can have left nothing."""
+
+    def end(self, entry: Entry) -> None:
+        """Nothing to end."""
+
+    def sweep(self) -> None:
+        """Nothing to end."""
+
+
 class ProcessOrphans:
     """``owner`` is that of the former lives, the same as of this one.
 

@@ -181,6 +181,9 @@ class SimNode:
     def uniform(self, low: float, high: float) -> float:
         return self.world.random.uniform(low, high)
 
+    def token(self) -> str:
+        return f"{self.world.random.getrandbits(128):032x}"
+
     def event(self) -> SimEvent:
         return SimEvent(self.world)
 

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adapters.apiserver.coordination import HttpCoordination
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.memory import MemorySpool
-from adapters.testkit.model.client import MemoryApiClient
 from adapters.testkit.model.network import MemoryNetwork, MemoryServer
-from adapters.testkit.model.stream import MemoryTransport
+from adapters.testkit.model.stream import server_of
 from application.counters import unaccounted
 from application.execution import Contexts, Execution
-from application.ports import Entry, Identity, Journal, Limits, LogSpool, Node, Ports, Runtime, Watchdog
+from application.ports import (
+    Disk,
+    Host,
+    Identity,
+    Journal,
+    Limits,
+    LinkTimes,
+    LogSpool,
+    Node,
+    Runtime,
+    Watchdog,
+)
 from application.worker import Worker
 from domain.runner import RunnerRegistry
-
-
-class NoOrphans:
-    """Nothing of a former life is ever left in memory."""
-
-    def end(self, entry: Entry) -> None:
-        """Nothing to end."""
-
-    def sweep(self) -> None:
-        """Nothing to end."""
 
 
 @dataclass
@@ -39,7 +39,8 @@ class WorkerKit:
 
     network: MemoryNetwork
     registry: RunnerRegistry
-    limits: Limits = field(default_factory=lambda: Limits(grace=0.5, drain=5.0, reconnect_cap=1.0))
+    limits: Limits = field(default_factory=lambda: Limits(grace=0.5, drain=5.0))
+    times: LinkTimes = field(default_factory=lambda: LinkTimes(reconnect_cap=1.0))
     identity: Identity = field(
         default_factory=lambda: Identity(str(uuid.uuid4()), "w1", tasks=("command", "default", "fake"))
     )
@@ -52,21 +53,18 @@ class WorkerKit:
     def __post_init__(self) -> None:
         runtime: Runtime = self.network.runtime
         self.metrics = MemoryMetrics()
-        self.coordination = HttpCoordination(MemoryApiClient(self.network.request))
-        self.transport = MemoryTransport(self.network, self.metrics)
-        ports = Ports(
-            runtime,
-            self.transport,
-            self.coordination,
-            self.journal,
-            self.spool,
-            self.metrics,
-            NoOrphans(),
-            self.watchdog,
+        if isinstance(self.spool, MemorySpool):
+            self.spool.take_over()
+        self.server = server_of(self.network, self.metrics)
+        contexts = Contexts(self.root, self.server.credentials, self.server.approvals)
+        self.worker = Worker(
+            host=Host(runtime=runtime, metrics=self.metrics, orphans=NoOrphans(), watchdog=self.watchdog),
+            disk=Disk(journal=self.journal, spool=self.spool),
+            server=replace(self.server, times=self.times),
+            node=Node(self.identity, self.limits),
+            execution=Execution(runtime, self.registry, contexts),
+            redact=self.redact,
         )
-        contexts = Contexts(self.root, self.coordination, self.coordination)
-        execution = Execution(runtime, self.registry, contexts)
-        self.worker = Worker(ports, Node(self.identity, self.limits), execution, self.redact)
 
     def stop(self, hurry: bool = True) -> bool:
         clean = self.worker.shutdown(lambda: hurry)

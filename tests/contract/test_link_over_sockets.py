@@ -10,8 +10,8 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.runtime.threads import ThreadRuntime

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.spool.memory import MemorySpool
 from adapters.spool.file import FileSpool
+from adapters.spool.memory import MemorySpool
 from adapters.spool.utf8 import cut_between_characters, repair
 from application.ports import Batch, LogSpool
 from domain.errors import JournalError

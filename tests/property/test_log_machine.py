@@ -21,10 +21,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from adapters.spool.memory import MemorySpool
 from adapters.observability.metrics import MemoryMetrics
 from adapters.spool import task_log
 from adapters.spool.file import FileSpool
+from adapters.spool.memory import MemorySpool
 from adapters.spool.utf8 import cap_marker, cut_between_characters, repair
 from adapters.testkit.simulation import SimNode, Simulation
 from application.log_delivery import LogDelivery

@@ -27,7 +27,7 @@ from adapters.testkit.model.tasks import stamp
 from adapters.testkit.simulation import EPOCH, SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
 from application.counters import unaccounted
-from application.ports import Identity, Limits, Report
+from application.ports import Identity, Limits, LinkTimes, Report
 from domain.errors import JournalError
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry, Urgency
@@ -38,10 +38,8 @@ SETTLE = 600.0  # virtual seconds that healing may take
 ENDING = 120.0  # virtual seconds: drain, grace, kill, flush, and a freeze before
 LATE = 2.0  # what the guardian gives a worker past a lease deadline
 TOKEN = "sim"
-LIMITS = Limits(
-    concurrency=8, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, ping_interval=10.0,
-    pong_timeout=10.0, reconnect_cap=5.0, drain=5.0,
-)  # fmt: skip
+LIMITS = Limits(concurrency=8, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, drain=5.0)
+TIMES = LinkTimes(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=5.0)
 
 
 @dataclass(eq=False)
@@ -61,7 +59,11 @@ class Life:
     kit: WorkerKit
     leases: dict[str, float] = field(default_factory=dict)
 
+    lost = False
+
     # The guardian's view (Watchdog).
+    def hello(self, shutdown: float) -> None: ...
+    def close(self) -> None: ...
     def beat(self) -> None: ...
 
     def lease(self, task_id: str, deadline: float) -> None:
@@ -224,7 +226,16 @@ class World:
         registry = RunnerRegistry()
         registry.register("fake", lambda: SimRunner(self, lambda: life))
         life = Life.__new__(Life)
-        kit = WorkerKit(network, registry, self.limits, self._identities[number], journal, spool, life)
+        kit = WorkerKit(
+            network,
+            registry,
+            self.limits,
+            TIMES,
+            identity=self._identities[number],
+            journal=journal,
+            spool=spool,
+            watchdog=life,
+        )
         life.node, life.kit, life.leases = node, kit, {}
         node.start("start", kit.worker.start)
         return life
@@ -317,7 +328,7 @@ class World:
             life.kit.network.conditions.up = True
 
     def _empty_locks(self) -> None:
-        self.model.locks.empty()
+        self.model.locks.clear()
 
     def _outage_that_empties_the_locks(self) -> None:
         self._empty_locks()

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.journal.memory import MemoryJournal
-from adapters.spool.memory import MemorySpool
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runners.base import BaseRunner
 from adapters.runtime.threads import ThreadRuntime
+from adapters.spool.memory import MemorySpool
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.workers import NoOrphans
 from adapters.wire.endpoints import ApiAddress

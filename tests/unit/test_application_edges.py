@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from adapters.journal.memory import MemoryJournal
-from adapters.spool.memory import MemorySpool
 from adapters.process.supervisor import Supervisor
 from adapters.runners.base import BaseRunner
 from adapters.runners.command import CommandRunner
 from adapters.runtime.threads import ThreadRuntime
+from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.simulation import Simulation
 from adapters.testkit.workers import WorkerKit

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from adapters.journal.memory import MemoryJournal
-from adapters.spool.memory import MemorySpool
 from adapters.spool.file import FileSpool
+from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.faults import TORN, Fault
 from adapters.testkit.model.network import MemoryNetwork
 from adapters.testkit.model.replies import AUTH, DATABASE, REDIS, Reply
