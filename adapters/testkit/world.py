@@ -316,7 +316,7 @@ class World:
             life.kit.network.conditions.up = True
 
     def _empty_locks(self) -> None:
-        self.model.locks.empty()
+        self.model.locks.clear()
 
     def _outage_that_empties_the_locks(self) -> None:
         self._empty_locks()
