@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant("a text is a flag", "adapters/wire/messages.py", "if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):", "if False:", ("tests/unit/test_wire_messages.py",)),
     Mutant("only the leader is killed", "adapters/process/child.py", "        for proc in self._members() or ():\n            tree.send(proc, *signals)\n", "", (PROCESSES,)),
     Mutant("what is left in the background lives on", "adapters/process/child.py", "        if self._members() != []:\n            return False\n", "", (PROCESSES,)),
-    Mutant("no escalation", "adapters/process/child.py", "            self._loop.at(self.command.grace, self._kill)\n", "", (PROCESSES,)),
+    Mutant("no escalation", "adapters/process/child.py", "            self._at(self.command.grace, self._kill)\n", "", (PROCESSES,)),
     Mutant("every signal is a time-out", "adapters/process/child.py", "        if number:\n            return EndReason.SIGNAL", "        if number:\n            return EndReason.TIMEOUT", (PROCESSES,)),
     Mutant("memory without bounds", "adapters/process/output.py", "        while self._tail and self._tail_size - len(self._tail[0]) >= self._tail_limit:", "        while False:", (PROCESSES, "tests/unit/test_command_runner.py")),
     Mutant("the token goes to the task", "adapters/process/environment.py", "if name not in OWN and not name.startswith(CREDENTIALS) and not any(secret in value for secret in hidden)", "if True", ("tests/unit/test_command_runner.py",)),
