@@ -15,7 +15,7 @@ log = logging.getLogger("worker.log_delivery")
 BATCH = 64 * 1024  # bytes per append; the server rewrites the whole log each time, so few large ones are cheap
 PAUSE = 1.0  # seconds between two appends of one running task
 RETRY = (0.5, 1.0, 2.0, 5.0, 15.0)
-SETTLE = 2.0  # seconds after a lost answer in which the server may still be about the request
+SETTLE = 2.0  # seconds after trouble in which the server may still be about a request that was given up
 PATIENCE = 5  # failures, or repairs of an ended log, until it is told
 
 
@@ -95,11 +95,12 @@ class LogDelivery:
         except CoordinationError as error:
             stream.torn, stream.repairs, stream.hurry = True, 0, False
             stream.next_at = runtime.now() + RETRY[min(stream.failures, len(RETRY) - 1)]
-            stream.settled_at = runtime.now() + SETTLE
             stream.failures += 1
             level = logging.WARNING if stream.failures == PATIENCE else logging.DEBUG
             log.log(level, "the log is not taken yet and is kept: %s", error, extra={"task": task_id})
         else:
+            if stream.failures:
+                stream.settled_at = runtime.now() + SETTLE
             stream.failures = 0
 
     def _append(self, task_id: str, stream: Stream, batch: Batch) -> None:
@@ -109,7 +110,8 @@ class LogDelivery:
         end = batch.offset + len(batch.data)
         more = size - end - (batch.base or 0)  # than was confirmed before
         if more < 0 or (more and batch.doubtful):
-            stream.torn, stream.next_at = True, self._ports.runtime.now()
+            now = self._ports.runtime.now()
+            stream.torn, stream.next_at, stream.settled_at = True, now, now + SETTLE
             return
         if more or batch.base is None:
             spool.rebase(task_id, size - end)
@@ -131,7 +133,7 @@ class LogDelivery:
 
     def _mend(self, task_id: str, stream: Stream, batch: Batch, ended: bool) -> None:
         """Compare, and write anew what is not as it should be; what only lacks its end is appended to."""
-        spool, now = self._ports.spool, self._ports.runtime.now()
+        spool = self._ports.spool
         ours, held = spool.text(task_id), self._ports.coordination.read(task_id)
         others = compare(held or b"", ours, batch.offset, batch.base, stream.others, BATCH)
         stream.others, whole = others, others.whole(ours)
@@ -150,10 +152,11 @@ class LogDelivery:
         if told:
             log.warning("the server keeps another text than it was sent", extra={"task": task_id})
         if ended and (held == whole or told):
-            if now >= stream.settled_at:
+            now = self._ports.runtime.now()
+            if now >= stream.settled_at and not stream.failures:
                 spool.trust(task_id)
             else:
-                stream.next_at, stream.hurry = stream.settled_at, False
+                stream.next_at, stream.hurry = now + SETTLE, False
 
     def _write_anew(self, task_id: str, stream: Stream, whole: bytes, size: int) -> None:
         """The next look tells what came of it."""

@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant("a quiet log forgets what others wrote", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (TROUBLE,)),
     Mutant("two uploaders of one log", "application/log_delivery.py", "            ready[1].busy = True\n", "", (LOGS,)),
     Mutant("a log is trusted before the answer", "application/log_delivery.py", "        spool.doubt(task_id)\n", "", (LOGS,)),
-    Mutant("a doubtful log is not looked at in the end", "application/log_delivery.py", "or (ended and not batch.data)):", "or spool.trust(task_id)):", (LOGS,)),
+    Mutant("a doubtful log is not looked at in the end", "application/log_delivery.py", "or (ended and not batch.data)):", "or spool.trust(task_id)):", (TROUBLE,)),
     Mutant("a failing database refuses", "adapters/apiserver/answers.py", "if kind is BadRequest and", "if False and", (COORDINATION,)),
     Mutant("an approval stays open", "adapters/apiserver/approvals.py", "/action/", "/cancel/", (COORDINATION,)),
     Mutant("the guardian's kill is the task's own end", "application/finish.py", "if not killed or self._leases.owns(run.task.id):", "if True:", ("tests/system/test_suspend.py",)),
