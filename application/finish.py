@@ -112,7 +112,15 @@ class Finish:
             self._ports.metrics.count(f"events_{fate}")
 
     def hand_back(self, run: Run, why: str, level: int = logging.INFO) -> None:
-        """Give an unstarted task back to the server, for this or another worker."""
+        """Give an unstarted task back to the server, for this or another worker.
+
+        Not where its lock was gone before its time: another may have claimed and started it meanwhile, and what we
+        have told the server may hide that. It is left as it is then, and recovery ends it if it stays in our name.
+        """
+        if self._leases.robbed(run.task.id):
+            log.error("left alone: its lock was gone before its time", extra=run.label)
+            self.forget(run)
+            return
         self.tell(run, "handed_back")
         log.log(level, "handed back: %s", why, extra=run.label)
         self._ports.spool.finish(run.task.id)

@@ -33,6 +33,7 @@ class Lease:
     on_lost: Callable[[], None]
     retry_at: float = 0.0
     lost: bool = False
+    robbed: bool = False  # gone before its time, so that another may have claimed the task beside us
     tended: bool = False  # one of the loops has it in hand
 
     @property
@@ -119,7 +120,7 @@ class LeaseKeeper:
                 self._fenced.add(task_id)
                 self._warden.ended(task_id)
             else:
-                lease.lost = True
+                lease.lost, lease.robbed = True, self._runtime.now() < lease.deadline
                 self._leases[task_id] = lease
         return ours
 
@@ -160,6 +161,12 @@ class LeaseKeeper:
             if task_id in self._fenced:
                 return True
         return self.holds(task_id)
+
+    def robbed(self, task_id: str) -> bool:
+        """The lock was gone before its time: the lock store has lost it, or somebody took it."""
+        with self._guard:
+            lease = self._leases.get(task_id)
+        return lease is not None and lease.robbed
 
     def holds(self, task_id: str) -> bool:
         with self._guard:
@@ -239,6 +246,7 @@ class LeaseKeeper:
             log.debug("renewing the lock failed: %s", error, extra={"task": lease.task_id})
             return
         if not renewed:
+            lease.robbed = self._runtime.now() < lease.deadline
             self._lose(lease, "the server says it is not ours")
         elif self._runtime.now() >= lease.deadline:
             self._lose(lease, "the renewal came too late")
