@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 5
-PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime
+PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime docker.io podman busybox-static
 
 .PHONY: help setup run demo test check torture mutants peers lock clean
 
