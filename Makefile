@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps --require-hashes -r
 CHECK = $(PIP) check || { echo "$(VENV) holds packages that do not fit together; make it anew: make clean $(MAKECMDGOALS)"; exit 1; }
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime
+PEERS := redis-server mariadb-server postgresql openssh-server git nodejs strace util-linux libfaketime docker.io podman busybox-static
 
 .PHONY: help setup run demo test check torture mutants peers lock clean
 

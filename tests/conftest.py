@@ -16,11 +16,12 @@ from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import memory_server
 from tests.support import engines
 
+# No profile has a deadline: how long an example takes tells of the machine and of what else it does.
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
-settings.register_profile("no-shrinking", derandomize=True, phases=[Phase.explicit, Phase.generate])
+settings.register_profile("no-shrinking", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 # The usual run tries the same examples each time, so that it is red only for what was changed; `make torture` explores.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("explore", derandomize=False)
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 

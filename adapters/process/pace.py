@@ -51,6 +51,7 @@ class Pace:
         self._debt = max(-CREDIT, self._debt - SHARE * (now - self._since)) + cost
         self._since = now
         flow.take(size, now)
-        together = min(TRICKLE, ROOM * pipe / flow.rate) if size else 0.0
+        # More than its room means that the writer had to wait, and the rate is not what it would be.
+        together = min(TRICKLE, ROOM * pipe / flow.rate) if 0 < size <= ROOM * pipe else 0.0
         rest = max(together, self._debt / SHARE)
         return rest if rest >= LEAST else 0.0

@@ -247,6 +247,24 @@ def test_an_engine_that_goes_away_leaves_no_container_of_a_failed_run(bench: Ben
     bench.until_empty()
 
 
+@pytest.mark.parametrize(
+    "args", [{"action": "logs", "follow": True}, {"action": "exec", "exec_command": ["sh", "-c", "echo tick; sleep 1"]}]
+)
+def test_output_that_an_engine_cuts_short_is_no_success(bench: Bench, args: dict[str, Any]) -> None:
+    bench.detached("box", "sh", "-c", "while true; do echo tick; sleep 0.05; done")
+    result = bench.ran(log=lambda data: bench.gate.leave() if b"tick" in data else None, container="box", **args)
+    assert (result.status, "went away" in result.error) == (Status.FAILED, True)
+
+
+def test_a_build_that_an_engine_cuts_short_is_no_success(bench: Bench, tmp_path: Path) -> None:
+    if not bench.real:
+        pytest.skip("the fake builds nothing that could be cut short")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo tick; sleep 1; echo tock\n")
+    seen = lambda data: bench.gate.leave() if data == b"tick\n" else None  # noqa: E731
+    result = bench.ran(log=seen, action="build", context=str(tmp_path), tags=["cut:1"])
+    assert (result.status, "went away" in result.error) == (Status.FAILED, True)
+
+
 def test_exec_tells_the_exit_code(bench: Bench) -> None:
     """K3"""
     bench.detached("box")

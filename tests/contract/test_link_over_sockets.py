@@ -186,7 +186,9 @@ def test_whatever_step_fails_the_worker_is_connected_once_it_heals(
         one.end()
 
 
-def test_a_reset_connection_is_made_again(running: Callable[..., Running]) -> None:
+def test_a_reset_connection_is_told_once_and_made_again(
+    running: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
     pongs = itertools.count()
     server = SmallServer(lambda step, peer: step == "pong" and next(pongs) == 1 and _reset(peer))
     with ScriptedPeer(server.serve) as peer:
@@ -195,6 +197,8 @@ def test_a_reset_connection_is_made_again(running: Callable[..., Running]) -> No
             assert one.up.acquire(timeout=10)
         one.end()
     assert server.registrations == 2
+    (told,) = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
+    assert told in ("the connection is lost: Connection reset by peer", "the connection is lost: the peer closed it")
 
 
 def test_a_server_that_falls_silent_is_left_in_time(running: Callable[..., Running]) -> None:

@@ -57,6 +57,8 @@ def judge_task(task: str, records: list[Record], redispatches: bool = False) -> 
     if len(starts) > 1 and not redispatches:
         found.append(f"G19 {name} was started {len(starts)} times")
     found += judge_releases(name, records) if redispatches else judge_fence(name, records)
+    # Two workers may have claimed it then: one of them runs it, and the server may know it as the other's.
+    robbed = any(record.kind == "robbed" for record in records)
     running = 0
     for record in records:
         if record.kind == "process start":
@@ -68,7 +70,7 @@ def judge_task(task: str, records: list[Record], redispatches: bool = False) -> 
                 found.append(f"G13 {name} ran twice at the same time")
         elif record.kind == "process end":
             running -= 1
-        elif record.kind == "terminal" and running > 0:
+        elif record.kind == "terminal" and running > 0 and not robbed:
             found.append(f"G23 {name} was reported {record.detail['status']} while its process was alive")
         elif record.kind == "empty append":
             found.append(f"G44 {name} got an empty append")
@@ -76,7 +78,7 @@ def judge_task(task: str, records: list[Record], redispatches: bool = False) -> 
             found.append(f"G38 {name} got two appends at a time, of which the server keeps one")
         elif record.kind == "patch" and record.detail["ended"]:
             found.append(f"G3 {name} was patched after its end")
-        elif record.kind == "update" and not record.detail["refused"]:
+        elif record.kind == "update" and not record.detail["refused"] and not robbed:
             found += judge_update(name, record)
     if len(starts) < 2:  # else each run has an end of its own
         found += judge_repeats(name, records)

@@ -328,6 +328,9 @@ class World:
             life.kit.network.conditions.up = True
 
     def _empty_locks(self) -> None:
+        for task in self.model.tasks:
+            if self.model.locks.holder(f"task:lock:{task}"):
+                self.model.note("robbed", task)
         self.model.locks.clear()
 
     def _outage_that_empties_the_locks(self) -> None:

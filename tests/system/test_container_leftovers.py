@@ -68,8 +68,10 @@ def asked_for(call: tuple[str, str]) -> dict[str, object]:
 
 @pytest.mark.parametrize("dies", ["the worker", "the worker and its guardian"])
 def test_no_container_outlives_a_worker_that_is_killed_at_any_call(
-    engine: Path, gates: list[EngineGate], tmp_path: Path, dies: str
+    engine_kind: tuple[str, str], engine: Path, gates: list[EngineGate], tmp_path: Path, dies: str
 ) -> None:  # G77
+    if (engine_kind[0], dies) in (("docker", "the worker and its guardian"), ("podman", "the worker")):
+        pytest.skip("each of the two deaths is met by one of the real engines, and by both fakes")
     directory = tmp_path / "w"
     directory.mkdir()
     body = json.dumps({"Image": "busybox", "Cmd": ["true"], "Labels": FOREIGN}).encode()

@@ -155,6 +155,20 @@ def test_no_line_is_lost_or_doubled_while_the_server_is_frozen(scene: Scene, sec
     assert scene.settle(tasks) == []
 
 
+@pytest.mark.parametrize("late", [0.0, 0.5, 1.5])
+def test_what_a_server_does_late_costs_no_line(scene: Scene, late: float) -> None:
+    """It answers again, and comes to what was given up a moment after: the logs have been looked at already."""
+    tasks = scene.begin(pause=0.1)
+    scene.model.frozen = True
+    scene.live(40.0)
+    abandoned, scene.model.abandoned = scene.model.abandoned, []
+    scene.model.thaw()
+    scene.live(late)
+    for request in abandoned:
+        request()
+    assert scene.settle(tasks) == []
+
+
 @pytest.mark.parametrize("pause", [0.05, 1.0, 3.0])
 def test_logs_that_end_while_the_database_is_away_are_whole_afterwards(scene: Scene, pause: float) -> None:
     tasks = scene.begin(pause)

@@ -99,6 +99,16 @@ def test_a_line_now_and_then_is_let_come_together_with_the_next() -> None:
     assert pace.rest(flow, 80, 65_536, 0.00002) == TRICKLE
 
 
+def test_a_writer_that_had_to_wait_is_read_at_once_again() -> None:
+    """However slow it looks: it was this reader that was late."""
+    clock = Clock()
+    pace = Pace(clock)
+    flow = pace.flow()
+    for size in (65_280, 200_000, 262_144):
+        clock.now += 0.01
+        assert pace.rest(flow, size, 262_144 if size > 65_536 else 65_536, 0.0001) == 0.0
+
+
 def test_a_fast_writer_of_small_pieces_never_finds_its_pipe_full_of_our_doing() -> None:
     clock = Clock()
     pace = Pace(clock)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import ssl
 import tarfile
 import threading
@@ -391,6 +392,20 @@ def test_the_next_start_removes_what_a_crash_left_on_containerd(
     removed = [words[2:] for words in calls if "rm" in words]
     assert removed[:2] == [["rm", "--force", "--volumes", "a"], ["rm", "--volumes", "c"]]
     assert now.engines() == []
+
+
+def test_a_real_nerdctl_runs_a_container() -> None:
+    socket = os.environ.get("TEST_CONTAINERD_SOCKET", "/run/containerd/containerd.sock")
+    if shutil.which("nerdctl") is None or not os.path.exists(socket):
+        pytest.skip(
+            f"no nerdctl, or no containerd at {socket}: Debian has no package of nerdctl; put it on PATH, start "
+            "containerd, load an image busybox, and name another socket in TEST_CONTAINERD_SOCKET"
+        )
+    args = {"socket": socket, "network": "none", "remove": True, "detach": False}
+    result = ran_there(
+        dict(os.environ), 60, action="run", image="busybox", command=["sh", "-c", "echo hi; exit 3"], **args
+    )
+    assert (result.exit_code, json.loads(result.output)["output"]) == (3, "hi\n")
 
 
 def test_the_documented_task_runs(engine: FakeDocker) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from adapters.wire.framing import SEPARATOR
 from domain.errors import ConnectionLost, Unavailable
 
 TOKEN = "k3y"
-WORKER = str(uuid.uuid4())
+WORKER = "5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c11"
 
 
 class Clock:

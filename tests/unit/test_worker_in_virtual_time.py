@@ -410,19 +410,31 @@ class Robbed(MemoryJournal):
             self.scene = None
 
 
-def test_a_task_whose_lock_another_has_by_then_is_not_started() -> None:  # G13
-    """It is handed back under its lock, so not before the other lets go of it."""
+def test_a_task_that_another_may_have_claimed_beside_us_is_neither_started_nor_handed_back() -> None:  # G13, G19
+    """What we have told may hide that the other runs it, so nobody must start it again; where nobody ran it, it ends."""
     journal = Robbed()
     with Scene(journal=journal) as scene:
         journal.scene = scene
         task = scene.add_task(command="1")
         assert scene.live(60.0, lambda: journal.scene is None)
+        assert scene.live(60.0, lambda: scene.status(task) == "error")
+        assert {it.detail["status"] for it in scene.model.history.of("update")} == {"running", "error"}
+        assert scene.started == []
+        seen = scene.kit.metrics.snapshot()
+        assert (seen["events_not_started"], seen.get("events_executed", 0)) == (1, 0)
+
+
+def test_what_a_crash_left_unstarted_is_handed_back_under_its_lock() -> None:  # G5, G16
+    """Another worker that holds it may be about to start it."""
+    journal = MemoryJournal()
+    with Scene(journal=journal) as scene:
+        task = scene.add_task(command="1", status="running", worker_id=scene.kit.identity.id)
+        journal.accept(Entry(task, "accepted", category="fake", lock_value="of the former life"))
+        assert scene.model.locks.acquire(f"task:lock:{task}", 60.0)
         scene.live(50.0)
         assert (scene.started, scene.status(task)) == ([], "running")
         assert scene.live(60.0, lambda: scene.status(task) == "success")
         assert scene.started == [task]
-        seen = scene.kit.metrics.snapshot()
-        assert (seen["events_handed_back"], seen["events_executed"]) == (1, 1)
 
 
 def test_a_result_that_was_refused_once_waits_seconds() -> None:

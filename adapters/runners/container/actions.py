@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.process.output import HeadTail
-from adapters.runners.container.client import attached, exec_output, translated
+from adapters.runners.container.client import attached, exec_output, logged, translated
 from adapters.runners.container.figures import figures
 from adapters.runners.container.request import PRUNABLE, ContainerFailed, Request, port, restart
 
@@ -218,10 +218,8 @@ class Actions:
     def _logs(self) -> Output:
         request = self.request
         tail = request.tail if request.tail > 0 else request.lines
-        parts = self.api.logs(
-            request.container, stream=True, follow=request.follow, timestamps=request.timestamps,
-            tail=tail if tail > 0 else "all",
-        )  # fmt: skip
+        query = {"stdout": True, "stderr": True, "follow": request.follow, "timestamps": request.timestamps}
+        parts = logged(self.api, request.container, query | {"tail": tail if tail > 0 else "all"})
         return {"container": request.container, "logs": self._stream(parts)}
 
     def _exec(self) -> Output:

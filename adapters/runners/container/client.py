@@ -116,6 +116,17 @@ def attached(api: Any, name: str) -> Iterator[bytes]:
     return _hijacked(api, path, {}, False)
 
 
+def logged(api: Any, name: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+    """The log of a container; raises docker's errors, also where it is cut short, which the SDK takes for its end."""
+    tty = api.inspect_container(name)["Config"]["Tty"]
+    answer = api._get(api._url("/containers/{0}/logs", name), params=query, stream=True)
+    api._raise_for_status(answer)
+    if tty:
+        yield from answer.raw.stream(1)
+    while not tty and (head := answer.raw.read(8)):
+        yield answer.raw.read(int.from_bytes(head[4:8], "big"))
+
+
 def _hijacked(api: Any, path: str, body: Mapping[str, Any], raw: bool) -> Iterator[bytes]:
     """The SDK's own way reads past what came together with the head of the answer, so a short output may be lost."""
     headers = {"Connection": "Upgrade", "Upgrade": "tcp"}

@@ -19,6 +19,7 @@ from domain.runner import Credential
 HARDENED = {
     "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.protectHFS": "true", "core.protectNTFS": "true",
     "core.pager": "cat", "credential.helper": "", "protocol.ext.allow": "never", "gc.auto": "0",
+    "fetch.unpackLimit": "1",
     "maintenance.auto": "false", "submodule.recurse": "false", "fetch.recurseSubmodules": "false",
     "diff.external": "", "advice.detachedHead": "false", "init.defaultBranch": "main", "init.templateDir": "",
 }  # fmt: skip

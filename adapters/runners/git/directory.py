@@ -16,11 +16,11 @@ from domain.result import EndReason
 
 
 class GitFailed(WorkerError):
-    """A git command ended with something other than success."""
+    """A git command ended with something other than success, or was not tried (then ``command`` is empty)."""
 
-    def __init__(self, text: str, reason: EndReason = EndReason.FAILED, exit_code: int = 1) -> None:
+    def __init__(self, text: str, reason: EndReason = EndReason.FAILED, exit_code: int = 1, command: str = "") -> None:
         super().__init__(text)
-        self.text, self.reason, self.exit_code = text, reason, exit_code
+        self.text, self.reason, self.exit_code, self.command = text, reason, exit_code, command
 
 
 @contextmanager

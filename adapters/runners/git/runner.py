@@ -16,8 +16,9 @@ from adapters.runners.base import BaseRunner
 from adapters.runners.command import ProcessOptions, ProcessRunner, Tee
 from adapters.runners.git.access import Access, secrets_of
 from adapters.runners.git.directory import GitFailed, replaced
+from adapters.runners.git.program import Git
 from adapters.runners.git.rules import check_commit, check_ref, check_replaceable, check_url
-from adapters.runners.git.worktree import Git, Wanted, Worktree
+from adapters.runners.git.worktree import Wanted, Worktree
 from domain.errors import InvalidTask
 from domain.result import EndReason, Result
 from domain.runner import Credential, ExecutionContext

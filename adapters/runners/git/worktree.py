@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.process.ports import Command, Exit
-from adapters.runners.command import ProcessOptions
-from adapters.runners.git.access import options as hardened
+from adapters.runners.git import store
 from adapters.runners.git.directory import GitFailed, alone, empty
+from adapters.runners.git.program import Git
 from domain.result import EndReason
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -39,35 +37,6 @@ class Done:
     deletions: int
 
 
-@dataclass(frozen=True, slots=True)
-class Git:
-    """Runs git with fixed argument lists; raises GitFailed with git's own words."""
-
-    run: Callable[[Command], Exit]
-    environment: Mapping[str, str]
-    log: Callable[[bytes], None]
-    options: ProcessOptions
-    task_id: str
-
-    def __call__(self, directory: Path, *words: str, quiet: bool = False) -> str:
-        ended = self.run(
-            Command(
-                argv=("git", *hardened(), *words),
-                cwd=directory,
-                environment=self.environment,
-                log=(lambda _: None) if quiet else self.log,
-                keep=self.options.keep,
-                grace=self.options.grace,
-                task_id=self.task_id,
-            )
-        )
-        if ended.reason is EndReason.COMPLETED:
-            return ended.stdout.decode("utf-8", "replace").strip()
-        told = ended.stderr.decode("utf-8", "replace").strip()[-2000:]
-        reason = EndReason.FAILED if ended.reason is EndReason.EXIT_CODE else ended.reason
-        raise GitFailed(f"git {words[0]} failed: {told or ended.error}", reason, ended.exit_code)
-
-
 class Worktree:
     def __init__(self, git: Git, directory: Path) -> None:
         self._git = git
@@ -76,41 +45,75 @@ class Worktree:
 
     def bring(self, wanted: Wanted) -> Done:
         """Clone or update, then check out. A failed clone leaves the directory as empty as it was."""
-        if self._store.is_symlink() or (self._store.exists() and not self._store.is_dir()):
-            raise GitFailed(f"{self._store} is not a directory: this is no working copy of this worker's making")
-        fresh = not self._store.exists()
-        if fresh and any(self._directory.iterdir()):
-            raise GitFailed(f"{self._directory} is not empty and no git repository; clean replaces it")
         with alone(self._directory) as known:
-            if known and not fresh:
-                self._unlock()
-            try:
-                return self._bring(wanted, fresh)
-            except BaseException:
-                if fresh:
-                    empty(self._directory)
-                raise
+            if known:
+                store.bring_back(self._store)
+            if self._store.is_symlink() or (self._store.exists() and not self._store.is_dir()):
+                raise GitFailed(f"{self._store} is not a directory: this is no working copy of this worker's making")
+            if not self._store.exists():
+                return self._clone(wanted)
+            if known:
+                store.unlock(self._store)
+            done = self._update(wanted)
+            if known:
+                self._pack()
+            return done
 
-    def _unlock(self) -> None:
-        """A git that was killed leaves locks, which would end every later run; whoever held one is gone by now."""
-        locks = list(self._store.glob("*.lock"))
-        if not (self._store / "refs").is_symlink():
-            locks += (self._store / "refs").rglob("*.lock")
-        for lock in locks:
-            lock.unlink(missing_ok=True)
+    def _clone(self, wanted: Wanted) -> Done:
+        if any(self._directory.iterdir()):
+            raise GitFailed(f"{self._directory} is not empty and no git repository; clean replaces it")
+        try:
+            return self._bring(wanted, fresh=True)
+        except BaseException:
+            empty(self._directory)
+            raise
+
+    def _update(self, wanted: Wanted) -> Done:
+        """A store that a crash or the disk has damaged is fetched anew: nobody has to ask for it."""
+        try:
+            if not store.sound(self._store):
+                raise GitFailed(f"{self._store} is no git repository any more")
+            return self._bring(wanted, fresh=False)
+        except GitFailed as failed:
+            if not store.damaged(failed):
+                raise
+            self._git.log(f"{failed.text}\nthe store is damaged: it is fetched anew\n".encode())
+        with store.aside(self._store):
+            return self._bring(wanted, fresh=True)
+
+    def _pack(self) -> None:
+        """Now and then, put many small packs into one and drop what nothing refers to; the task is done by then."""
+        tried = self._store / "packing"  # stays behind where it did not come to its end
+        with contextlib.suppress(FileNotFoundError):
+            if abs(time.time() - tried.stat().st_mtime) < store.PACK_AGAIN:
+                return
+        tried.touch()
+        try:
+            self._git(
+                self._directory, "gc", "--auto", "--quiet", quiet=True, settings=store.PACKING, timeout=store.PACK_LIMIT
+            )
+        except GitFailed as failed:
+            if failed.reason not in (EndReason.FAILED, EndReason.TIMEOUT):
+                raise
+            self._git.log(f"the store was not packed: {failed.text}\n".encode())
+            if store.damaged(failed) and store.DAMAGED.search(failed.text):
+                (self._store / store.SUSPECT).touch()
+        else:
+            tried.unlink(missing_ok=True)
 
     def _bring(self, wanted: Wanted, fresh: bool) -> Done:
         if fresh:
             self._git(self._directory, "init", "--quiet", quiet=True)
-        self._reset_settings(wanted.url)
+        store.reset_settings(self._store, wanted.url)
         before = EMPTY_TREE if fresh else self._head()
+        if not fresh and not store.whole_index(self._store):
+            # Without it git would not know its own files, and leave those behind that the remote has no more.
+            (self._store / "index").unlink(missing_ok=True)
+            self._git(self._directory, "read-tree", before, quiet=True)
         target = self._fetch(wanted)
-        if wanted.tag or wanted.commit:
-            self._git(self._directory, "checkout", "--force", "--detach", target, "--")
-        else:
-            self._git(self._directory, "checkout", "--force", "--no-track", "-B", wanted.branch, target, "--")
+        self._check_out(wanted, target)
         if wanted.submodules:
-            self._submodules(wanted, fresh)
+            self._submodules(wanted)
         counts = self._git(self._directory, "diff", "--shortstat", "--no-ext-diff", "--no-textconv", before, target)
         found = {what: int(number) for number, what in COUNTS.findall(counts)}
         return Done(
@@ -118,19 +121,20 @@ class Worktree:
             found.get("deletion", 0),
         )  # fmt: skip
 
-    def _reset_settings(self, url: str) -> None:
-        """Whatever an earlier task or run left there (tokens, filters, aliases, other remotes) is gone (GIT2, GIT5)."""
-        for name in ("config.worktree", "commondir", "info/attributes", "objects/info/alternates", "config.lock"):
-            (self._store / name).unlink(missing_ok=True)
-        shutil.rmtree(self._store / "hooks", ignore_errors=True)
-        text = (
-            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
-            f'[remote "origin"]\n\turl = "{url}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
-        )
-        descriptor, path = tempfile.mkstemp(dir=self._store)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(path, self._store / "config")
+    def _check_out(self, wanted: Wanted, target: str) -> None:
+        if wanted.tag or wanted.commit:
+            self._git(self._directory, "checkout", "--force", "--detach", target, "--")
+        else:
+            self._make_room(f"refs/heads/{wanted.branch}")
+            self._git(self._directory, "checkout", "--force", "--no-track", "-B", wanted.branch, target, "--")
+
+    def _make_room(self, ref: str) -> None:
+        """``a`` and ``a/b`` cannot both be names: what the remote called by the other one before goes."""
+        first = ref.split("/")[: 4 if ref.startswith("refs/remotes/") else 3]
+        named = self._git(self._directory, "for-each-ref", "--format=%(refname)", "/".join(first), quiet=True)
+        for other in named.splitlines():
+            if ref.startswith(f"{other}/") or other.startswith(f"{ref}/"):
+                self._git(self._directory, "update-ref", "--no-deref", "-d", other, quiet=True)
 
     def _head(self) -> str:
         try:
@@ -144,11 +148,13 @@ class Worktree:
         """Return the full id of the commit that is wanted."""
         if wanted.tag:
             ref = f"refs/tags/{wanted.tag}"
+            self._make_room(ref)
             self._fetch_refs(wanted, f"+{ref}:{ref}")
         elif wanted.commit:
             return self._fetch_commit(wanted)
         else:
             ref = f"refs/remotes/origin/{wanted.branch}"
+            self._make_room(ref)
             self._fetch_refs(wanted, f"+refs/heads/{wanted.branch}:{ref}")
         return self._resolve(ref)
 
@@ -170,17 +176,17 @@ class Worktree:
             depth = [f"--depth={wanted.depth}"]
         else:
             depth = ["--unshallow"] if (self._store / "shallow").exists() else []
-        common = ("--force", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--update-head-ok")
+        # Names that are gone there make room for others, where all of them are asked for.
+        common = ("--force", "--no-tags", "--prune", "--no-recurse-submodules", "--no-auto-gc", "--update-head-ok")
         self._git(self._directory, "fetch", *common, *depth, "--", wanted.url, *refs)
 
     def _resolve(self, ref: str) -> str:
         return self._git(self._directory, "rev-parse", "--verify", f"{ref}^{{commit}}", quiet=True)
 
-    def _submodules(self, wanted: Wanted, fresh: bool) -> None:
-        if not fresh:
-            # Stores of submodules have settings of their own, so they are made anew like the one above.
-            self._git(self._directory, "submodule", "deinit", "--force", "--all")
-            shutil.rmtree(self._store / "modules", ignore_errors=True)
+    def _submodules(self, wanted: Wanted) -> None:
+        # Stores of submodules have settings of their own, so they are made anew like the one above.
+        self._git(self._directory, "submodule", "deinit", "--force", "--all")
+        shutil.rmtree(self._store / "modules", ignore_errors=True)
         depth = [f"--depth={wanted.depth}"] if wanted.depth else []
         words = ("submodule", "update", "--init", "--recursive", "--force", "--checkout")
         self._git(self._directory, *words, *depth)
