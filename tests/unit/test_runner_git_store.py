@@ -16,10 +16,10 @@ from adapters.runners.command import ProcessOptions
 from adapters.runners.git import GitOptions, GitRunner, store
 from adapters.runners.git.directory import GitFailed
 from adapters.runners.git.store import damaged
-from adapters.testkit.git_peers import Origin, git
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext
 from domain.status import Status
+from tests.support.git_peers import Origin, git
 
 
 class Copy:
