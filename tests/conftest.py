@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from _pytest.nodeid import NodeId
 from hypothesis import Phase, settings
 
 from adapters.process import tree
@@ -23,6 +24,15 @@ settings.register_profile("no-shrinking", deadline=None, derandomize=True, phase
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep each group on one worker: pytest-xdist 3.8 writes its name where pytest 9.2 does not look any more."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            mark = item.get_closest_marker("xdist_group")
+            if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
+                item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 def _alive() -> set[tuple[int, int]]:

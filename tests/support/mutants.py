@@ -103,7 +103,7 @@ MUTANTS = [
     Mutant("a renewal may outlive its lease", "application/leases.py", "(lease.deadline - now) / 2, max(", "max(", (LEASE,)),
     Mutant("one slow renewal hides the end of other leases", "application/leases.py", "max(OVERRUN, first_end - now))", "ATTEMPT)", (LEASES,)),
     Mutant("a late renewal counts", "application/leases.py", "        elif self._runtime.now() >= lease.deadline:\n", "        elif False:\n", (LEASES,)),
-    Mutant("not owned is one failure more", "application/leases.py", "        if not renewed:\n            self._lose(lease, \"the server says it is not ours\")\n", "        if not renewed:\n            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
+    Mutant("not owned is one failure more", "application/leases.py", "            lease.robbed = self._runtime.now() < lease.deadline\n            self._lose(lease, \"the server says it is not ours\")\n", "            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
     Mutant("a quiet log forgets what others wrote", "application/log_delivery.py", "and self._ports.spool.drained(task_id):", "and True:", (TROUBLE,)),
     Mutant("two uploaders of one log", "application/log_delivery.py", "            ready[1].busy = True\n", "", (LOGS,)),
     Mutant("a log is trusted before the answer", "application/log_delivery.py", "        spool.doubt(task_id)\n", "", (LOGS,)),

@@ -45,6 +45,8 @@ def test_after_a_long_sleep_the_lease_is_over_and_the_task_ends_first(seed: int,
     laptop.sim.close()
     assert laptop.model.tasks[laptop.task]["status"] == Status.SUCCESS, "offered again meanwhile, it ran anew"
     assert len(laptop.model.history.of("process start")) == 2
+    decided = [record.detail["status"] for record in laptop.model.history.of("decided")]
+    assert decided == [Status.ERROR, Status.SUCCESS], "also where the guardian's signal was what ended it"
     assert judge(laptop.model, settled=True) == []
 
 
