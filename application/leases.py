@@ -245,6 +245,7 @@ class LeaseKeeper:
             log.debug("renewing the lock failed: %s", error, extra={"task": lease.task_id})
             return
         if not renewed:
+            lease.robbed = self._runtime.now() < lease.deadline
             self._lose(lease, "the server says it is not ours")
         elif self._runtime.now() >= lease.deadline:
             self._lose(lease, "the renewal came too late")
