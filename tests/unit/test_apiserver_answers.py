@@ -64,7 +64,12 @@ def test_every_call_takes_an_unusable_answer_as_unavailable(call: str, answer: t
 @pytest.mark.parametrize("task_id", ["", "../worker/1", "x" * 100, f"{ID}/stop"])
 def test_an_id_that_is_no_uuid_never_becomes_a_path(task_id: str) -> None:
     with api(good({})) as (client, server):
-        tasks, records, gate, logs = HttpTasks(client), HttpRecords(client), HttpGate(client), HttpTaskLogs(client, float)
+        tasks, records, gate, logs = (
+            HttpTasks(client),
+            HttpRecords(client),
+            HttpGate(client),
+            HttpTaskLogs(client, float),
+        )
         piece = LogPiece(task_id, 0, b"x", False, History())
         for call in (
             lambda: tasks.fetch(task_id), lambda: logs.read(task_id), lambda: logs.append(piece),
