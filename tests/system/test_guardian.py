@@ -33,6 +33,11 @@ guardian.BACKOFF = (0.05,)
 sys.exit(guardian.Guardian([sys.executable, "-c", sys.argv[1], *sys.argv[2:]]).run())
 """
 
+
+def guard(hang: float = 60.0) -> str:
+    return GUARD.format(root=str(ROOT), hang=hang)
+
+
 # The worker notes each of its lives, starts a nasty tree, and then does what the test wants.
 WORKER = """
 import os, subprocess, sys, time
@@ -40,7 +45,7 @@ sys.path.insert(0, {root!r})
 from adapters.guardian import guardian, link as guardian_link
 from adapters.process import killing
 from tests.support import trees
-link = guardian_link.link_from_environment()
+link = guardian_link.find_watcher()
 guardian.become_subreaper()
 notes, mark, deed = sys.argv[1:4]
 with open(notes, "a") as file:
@@ -84,7 +89,7 @@ class Guarded:
         self.notes = tmp_path / "notes"
         self.notes.touch()
         worker = WORKER.format(root=str(ROOT), deed=DEEDS[deed])
-        code = GUARD.format(root=str(ROOT), hang=1.0 if deed == "freeze" else 60.0)
+        code = guard(hang=1.0 if deed == "freeze" else 60.0)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, worker, str(self.notes), self.mark, deed], stderr=subprocess.PIPE, text=True
         )
@@ -170,7 +175,7 @@ FAILING = """
 import os, sys
 sys.path.insert(0, {root!r})
 from adapters.guardian import link as guardian_link
-link = guardian_link.link_from_environment()
+link = guardian_link.find_watcher()
 notes = sys.argv[1]
 with open(notes, "a") as file:
     file.write("life\\n")
@@ -183,7 +188,7 @@ def failing(tmp_path: Path, deed: str) -> tuple[int, int, str]:
     """(exit status of the guardian, how often it started the worker, what it said)"""
     notes = tmp_path / "notes"
     done = subprocess.run(
-        [sys.executable, "-c", GUARD.format(root=str(ROOT)), FAILING.format(root=str(ROOT), deed=deed), str(notes)],
+        [sys.executable, "-c", guard(), FAILING.format(root=str(ROOT), deed=deed), str(notes)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, notes.read_text().count("life"), done.stderr
@@ -249,7 +254,7 @@ sys.exit(0 if lives == 2 else 1)
 """
     notes = tmp_path / "notes"
     done = subprocess.run(
-        [sys.executable, "-c", GUARD.format(root=str(ROOT)),
+        [sys.executable, "-c", guard(),
          FAILING.format(root=str(ROOT), deed="exec(sys.argv[2])"), str(notes), deed],
         env={**os.environb, **SECRETS}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
