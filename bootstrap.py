@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    if not sys.flags.safe_path:
-        # Python looks in this file's directory first: what somebody leaves there, json.py say, would stand in for the
-        # standard library (G84).
-        _home = sys.path.pop(0)
-        sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), _home)
+    # Python looks in this file's directory first, or not at all (-I, -P). Behind the standard library is its place: what
+    # somebody leaves there, json.py say, would stand in for a module of that (G84).
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]
+    _home = str(Path(__file__).resolve().parent)
+    sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), _home)
     from adapters.guardian.entry import enter
 
     enter(sys.argv[1:], Path(__file__).resolve().parent)

@@ -22,6 +22,7 @@ log = logging.getLogger("worker.delivery")
 
 RESEND = (3.0, 6.0, 15.0, 30.0, 60.0)  # seconds until the same report is sent again while the server does not show it
 LOG_WAIT = 5.0  # seconds a result waits for the end of its log
+LOG_LAG = 0.2  # seconds that the word of a task's end waits for the end of its log
 REMEMBER = 60.0  # seconds an ended task is refused on sight
 TROUBLE = 1.0  # seconds without a look, whatever waits, after one that a server in trouble did not answer (G55)
 
@@ -34,6 +35,7 @@ class Pending:
     watch: Watch
     log_deadline: float
     added: float
+    tell: Callable[[], None] | None = None
     next_at: float = 0.0
     send_at: float = 0.0
     sends: int = 0
@@ -79,11 +81,15 @@ class Delivery:
             return
         log.debug("recorded: its end is in the journal", extra={"task": report.task_id})
 
-    def add(self, run: Run, report: Report) -> None:
-        """Take over a decided end; the run leaves its slot."""
+    def add(self, run: Run, report: Report, tell: Callable[[], None] | None = None) -> None:
+        """Take over a decided end; the run leaves its slot.
+
+        ``tell`` says it in the worker's log: after the task's last lines where these are out soon, so that who reads
+        along reads its end as the end.
+        """
         now = self._host.runtime.now()
         with self._guard:
-            self._reports[report.task_id] = Pending(report, Watch(report.task_id, now), now + LOG_WAIT, now)
+            self._reports[report.task_id] = Pending(report, Watch(report.task_id, now), now + LOG_WAIT, now, tell)
             self.empty.clear()
         self._table.enter(run, Phase.DELIVERING)
         self._wake.set()
@@ -110,6 +116,10 @@ class Delivery:
             self._wake.clear()
             self._round(closing)
             self._wake.wait(self._pause())
+        with self._guard:
+            left = list(self._reports.values())
+        for pending in left:
+            self._tell(pending)
 
     def recently_ended(self, task_id: str) -> bool:
         """The server was read to hold this task's end a moment ago; an event or a list may still show it alive."""
@@ -205,10 +215,17 @@ class Delivery:
         return False
 
     def _log_is_there(self, pending: Pending, now: float) -> bool:
-        if now >= pending.log_deadline or self._disk.spool.drained(pending.report.task_id):
-            return True
-        pending.next_at = now + 0.02
-        return False
+        there = now >= pending.log_deadline or self._disk.spool.drained(pending.report.task_id)
+        if there or now >= pending.added + LOG_LAG:
+            self._tell(pending)
+        if not there:
+            pending.next_at = now + 0.02
+        return there
+
+    def _tell(self, pending: Pending) -> None:
+        tell, pending.tell = pending.tell, None
+        if tell is not None:
+            tell()
 
     def _send(self, pending: Pending, now: float) -> bool:
         """True where the server says that it holds the end: then the task is settled."""

@@ -55,8 +55,7 @@ class RunTask:
             log.exception("a defect of the worker ended this task", extra=run.label)
             self._tell(run, "not_started")
             result = ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
-        report = self._record(run, result)
-        self._steps.delivery.add(run, report)  # sends it, sees it confirmed, and settles the task
+        self._deliver(run, result, self._record(run, result))
 
     # -- before it starts ---------------------------------------------------------------------------------------------
 
@@ -136,17 +135,24 @@ class RunTask:
         self._disk.spool.finish(run.task.id)
         report = self._steps.reporter.final(run.task.id, result)
         self._steps.delivery.keep(report)
-        good = result.status in (Status.SUCCESS, Status.RUNNING)
-        why = result.error.strip()
-        log.log(
-            logging.INFO if good else logging.WARNING,
-            "ended: %s after %s%s",
-            result.end_reason.value,
-            _duration(result.duration),
-            f" ({why.splitlines()[0][:200]})" if why else "",
-            extra=run.label,
-        )
         return report
+
+    def _deliver(self, run: Run, result: Result, report: Report) -> None:
+        """Hand it over to be sent, seen confirmed, and settled."""
+
+        def tell() -> None:
+            good = result.status in (Status.SUCCESS, Status.RUNNING)
+            why = result.error.strip()
+            log.log(
+                logging.INFO if good else logging.WARNING,
+                "ended: %s after %s%s",
+                result.end_reason.value,
+                _duration(result.duration),
+                f" ({why.splitlines()[0][:200]})" if why else "",
+                extra=run.label,
+            )
+
+        self._steps.delivery.add(run, report, tell)
 
     def _log_writer(self, run: Run) -> Callable[[bytes], None]:
         if not run.task.save_log:
@@ -163,7 +169,7 @@ class RunTask:
         if request.reason in DECIDED:
             self._tell(run, "not_started")
             result = ended(request.reason, f"{request.reason.value} before it started")
-            self._steps.delivery.add(run, self._record(run, result))
+            self._deliver(run, result, self._record(run, result))
         elif request.reason is EndReason.SUPERSEDED:
             self._forget(run)
         else:

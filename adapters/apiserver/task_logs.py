@@ -156,7 +156,7 @@ class HttpTaskLogs:
     def _post(self, task_id: str, text: str) -> int:
         path = f"/tasklog/{uuid_text(task_id)}/append/"
         try:
-            data = self._client.post(path, {"storage": "", "content": _valid(text)}, timeout=PATIENCE)
+            data = self._client.post(path, {"storage": "", "content": text}, timeout=PATIENCE)
         except (BadRequest, KeyRefused) as error:  # the text must outlive a key that is being rotated
             raise _judged(error) from None
         total = size(data)
@@ -167,14 +167,9 @@ class HttpTaskLogs:
     def _put(self, task_id: str, text: str) -> None:
         path = f"/tasklog/{uuid_text(task_id)}/content/"
         try:
-            self._client.put(path, {"content": _valid(text)}, timeout=PATIENCE)
+            self._client.put(path, {"content": text}, timeout=PATIENCE)
         except (BadRequest, KeyRefused) as error:
             raise _judged(error) from None
-
-
-def _valid(text: str) -> str:
-    """A lone surrogate has no place in JSON."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _judged(error: BadRequest | KeyRefused) -> Exception:

@@ -130,10 +130,6 @@ class Store:
         )
         return self.log_size(run_id)
 
-    def replace_log(self, run_id: str, text: str) -> None:
-        self._do("DELETE FROM logs WHERE run = ?", (run_id,))
-        self.append_log(run_id, text)
-
     def log_size(self, run_id: str) -> int:
         rows = self._do("SELECT log_bytes FROM runs WHERE id = ?", (run_id,))
         return int(rows[0][0]) if rows else 0

@@ -32,8 +32,10 @@ class SignalFlags:
             os.read(self._reading, 512)
 
     def take_stacks(self) -> bool:
-        asked, self._stacks = self._stacks, False
-        return asked
+        if not self._stacks:
+            return False
+        self._stacks = False  # only where it was set: a signal between the two would be lost
+        return True
 
     def _end(self, *_: Any) -> None:
         self.force = self.end

@@ -45,7 +45,7 @@ sys.path.insert(0, {root!r})
 from adapters.guardian import guardian, link as guardian_link
 from adapters.process import killing
 from tests.support import trees
-link = guardian_link.link_from_environment()
+link = guardian_link.find_watcher()
 guardian.become_subreaper()
 notes, mark, deed = sys.argv[1:4]
 with open(notes, "a") as file:
@@ -175,7 +175,7 @@ FAILING = """
 import os, sys
 sys.path.insert(0, {root!r})
 from adapters.guardian import link as guardian_link
-link = guardian_link.link_from_environment()
+link = guardian_link.find_watcher()
 notes = sys.argv[1]
 with open(notes, "a") as file:
     file.write("life\\n")

@@ -12,13 +12,12 @@ ROOT = Path(__file__).parent.parent.parent
 BUSY = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from adapters.runtime.signals import Wishes
-wishes, seen = Wishes(), 0
+from adapters.runtime.signals import SignalFlags
+flags, seen = SignalFlags(), 0
 print("ready", flush=True)
-while not wishes.hurry:
-    wishes.wait(0.0001)  # as often as can be in the place where a lock would be held
-    if wishes.stacks:
-        wishes.stacks = False
+while not flags.force:
+    flags.wait(0.0001)  # as often as can be in the place where a lock would be held
+    if flags.take_stacks():
         seen += 1
         print(seen, flush=True)
 """
@@ -33,7 +32,7 @@ def test_no_signal_meets_a_lock_of_the_one_who_waits() -> None:
         assert process.stdout.readline() == f"{number}\n"
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == "3001\n"  # by then the first was heard, and one did not hurry
+    assert process.stdout.readline() == "3001\n"  # by then the first was heard, and one did not force
     process.send_signal(signal.SIGHUP)
     assert process.wait(20) == 0
     process.stdout.close()

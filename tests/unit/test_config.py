@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adapters.apiserver.key import key_provider
 from adapters.apiserver.settings import VARIABLES
 from adapters.config.load import Loaded, load
-from adapters.config.plugins import load_runners
+from adapters.runners.plugins import load_runners
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
 from adapters.local.credentials import LocalCredentials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-import bootstrap
+from adapters.config.inspect import inspect
 from adapters.config.load import load
 from adapters.config.loaded import Loaded
+from adapters.runners.builtin import all_runners
+from adapters.state.identity import inspect_state
 from tests.support.rights import overrides_modes
 
+ROOT = Path(__file__).parent.parent.parent
 Check = Callable[..., list[str]]
 SERVER = {"api_url": "https://cron.example.com", "auth_token": "t0ken-value"}
 MODES = pytest.mark.skipif(overrides_modes(), reason="the modes of files mean nothing to this user")
@@ -36,8 +40,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     def check(settings: dict[str, Any], assignments: dict[str, str] | None = None, **environment: str) -> list[str]:
         file = tmp_path / "config_worker.json"
         file.write_text(json.dumps(settings))
-        program = bootstrap.Program(bootstrap.WorkerContainer)
-        return program.check(lambda: load(str(file), assignments or {}, environment))
+        return inspect(lambda: load(str(file), assignments or {}, environment), all_runners, inspect_state)
 
     return check
 
@@ -296,7 +299,7 @@ def test_relative_paths_are_meant_from_the_file_s_directory(tmp_path: Path, monk
     monkeypatch.setenv("HOME", "/home/me")
     assert str(loaded.path(loaded.settings.runners.known_hosts)) == "/home/me/known"
     assert str(loaded.path("~nobody-knows/x")) == f"{tmp_path}/~nobody-knows/x"
-    registry = bootstrap.all_runners(loaded, [])
+    registry = all_runners(loaded, [])
     file, script = registry.create("file"), registry.create("script")
     (tmp_path / "data" / "x").mkdir(parents=True)
     (tmp_path / "scripts").mkdir()
@@ -311,7 +314,7 @@ def test_relative_paths_are_meant_from_the_file_s_directory(tmp_path: Path, monk
 def test_a_start_that_is_refused_names_source_and_key(tmp_path: Path) -> None:
     (tmp_path / "config_worker.json").write_text('{"execution": {"cgroup": "gone"}}')
     done = subprocess.run(
-        [bootstrap.sys.executable, bootstrap.__file__, "run"], cwd=tmp_path, capture_output=True, text=True, timeout=30
+        [sys.executable, str(ROOT / "bootstrap.py"), "run"], cwd=tmp_path, capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 78
     assert f"config_worker.json: execution.cgroup: no control groups can be made in {tmp_path}/gone" in done.stderr

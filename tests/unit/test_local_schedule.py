@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.local.credentials import LocalCredentials
+from adapters.config.load import load
+from adapters.local.claims import LocalClaims
 from adapters.local.cron import Cron
+from adapters.local.logs import LocalLogs
 from adapters.local.planner import Planner
 from adapters.local.schedule import KEYS, parse, read
 from adapters.local.server import LocalServer
 from adapters.local.store import Run, Store
+from adapters.observability.metrics import MemoryMetrics
+from adapters.plugin import Surroundings
+from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.simulation import SimNode, Simulation
-from application.ports import Identity, Report
+from application.ports import Identity, LogPiece, Offer, Receipt, Report, Stop, Verb
 from domain.errors import ConfigError, ConnectionLost, JournalError, NotFound, Refused
 from domain.runner import Approval
 from domain.status import Status
-from domain.task import Action, TaskEvent
+from domain.task import Action, Task
+from tests.support.log_history import History
 
 ROOT = Path(__file__).parent.parent.parent
 NEW_YORK = ZoneInfo("America/New_York")
@@ -292,28 +298,35 @@ class Local:
 
     def open(self) -> None:
         self.store = Store(self.database)
-        credentials = LocalCredentials(Path("/nowhere"), {})
-        self.server = LocalServer(self.node, Planner(self.path, self.store, 100), self.store, credentials)
+        self.logs = LocalLogs(self.store)
+        self.server = LocalServer(self.node, Planner(self.path, self.store, 100), self.store, self.logs)
         self.server.connect(Identity("w", "w", tasks=("command", "script")))
 
     def restart(self) -> None:
         self.store.close()
         self.open()
 
-    def after(self, seconds: float) -> list[TaskEvent]:
+    def events(self, seconds: float) -> Sequence[Offer | Stop]:
         self.world.time += seconds
-        return list(self.server.receive(0))
+        return self.server.receive(100, 0)
 
-    def names(self, seconds: float, action: Action = Action.RUN) -> list[str]:
-        return [task.name for event in self.after(seconds) if event.action is action for task in event.tasks]
+    def after(self, seconds: float) -> list[Task]:
+        """The tasks that are offered."""
+        return [event.task for event in self.events(seconds) if isinstance(event, Offer)]
 
-    def finish(self, task_id: str, status: Status = Status.SUCCESS) -> None:
-        self.server.send(Report(task_id, status, "{}"))
+    def names(self, seconds: float) -> list[str]:
+        return [task.name for task in self.after(seconds)]
 
-    def begin(self, events: list[TaskEvent]) -> str:
-        task = events[0].tasks[0]
-        self.server.send(Report(task.id, Status.RUNNING))
-        return task.id
+    def finish(self, task_id: str, status: Status = Status.SUCCESS) -> Receipt:
+        return self.server.publish(Report(task_id, Verb.ENDED, status, output="{}"), "t")
+
+    def begin(self, tasks: list[Task]) -> str:
+        assert self.server.running(tasks[0].id, "t") is Receipt.CONFIRMED
+        return tasks[0].id
+
+    def append(self, run: str, offset: int, text: str, ended: bool = False) -> int:
+        """Returns up to where the history has the log."""
+        return self.logs.append(LogPiece(run, offset, text.encode(), ended, History())).offset
 
 
 @pytest.fixture
@@ -337,17 +350,17 @@ def test_a_due_job_is_offered_until_somebody_starts_it(make: Any) -> None:
     assert len(first) == 1
     assert local.names(1) == []
     again = local.after(3)
-    assert [task.name for task in again[0].tasks] == first
+    assert [task.name for task in again] == first
     run = local.begin(again)
     assert local.server.fetch(run).status is Status.RUNNING
     assert local.names(0.1) == []
 
 
-@pytest.mark.parametrize(("overlap", "events"), [("skip", []), ("queue", []), ("replace", [Action.STOP])])
-def test_overlap_does_what_it_says(make: Any, overlap: str, events: list[Action]) -> None:
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+def test_overlap_does_what_it_says(make: Any, overlap: str) -> None:
     local = make(job(overlap=overlap))
     run = local.begin(local.after(10.5))
-    assert [event.action for event in local.after(10)] == events
+    assert local.events(10) == ([Stop(run, Action.STOP)] if overlap == "replace" else [])
     local.finish(run, Status.STOPPED if overlap == "replace" else Status.SUCCESS)
     follow_up = local.names(0.1)
     assert len(follow_up) == (0 if overlap == "skip" else 1)  # never two of one job at a time
@@ -362,7 +375,7 @@ def test_overlap_does_what_it_says(make: Any, overlap: str, events: list[Action]
 def test_missed_runs_are_caught_up_once_or_skipped(make: Any, policy: str, runs: int) -> None:
     local = make(job(time="0 * * * *", catch_up=policy))
     for run in local.after(3600):
-        local.finish(run.tasks[0].id)
+        local.finish(run.id)
     local.restart()
     assert len(local.names(5 * 3600 + 1800)) == runs
 
@@ -374,9 +387,9 @@ def test_an_hour_that_a_clock_change_repeats_loses_no_run(make: Any) -> None:
     local.after(0)
     seen = []
     for _ in range(8):  # until 1:45 in winter time
-        for event in local.after(900):
-            seen += [task.name for task in event.tasks]
-            local.finish(event.tasks[0].id)
+        for task in local.after(900):
+            seen.append(task.name)
+            local.finish(task.id)
     assert seen == [
         "j-20261101-010000", "j-20261101-013000", "j-20261101-010000-0500", "j-20261101-013000-0500",
     ]  # fmt: skip
@@ -413,11 +426,11 @@ def test_a_changed_command_leaves_the_times_alone(make: Any) -> None:
 
 def test_a_retry_survives_a_restart(make: Any) -> None:
     local = make(job(name="x-retry-y", time="0 0 * * *", max_retry=1, retry_delay=300))
-    (event,) = local.after(24 * 3600 - 995)
-    local.finish(event.tasks[0].id, Status.FAILED)
+    (task,) = local.after(24 * 3600 - 995)
+    local.finish(task.id, Status.FAILED)
     local.restart()
     assert local.names(290) == []
-    assert local.names(20) == [f"{event.tasks[0].name}-retry-1"]
+    assert local.names(20) == [f"{task.name}-retry-1"]
 
 
 def test_a_retry_waits_until_the_regular_run_is_over(make: Any) -> None:
@@ -432,7 +445,7 @@ def test_a_retry_waits_until_the_regular_run_is_over(make: Any) -> None:
 def test_a_replaced_run_that_had_not_begun_does_not_run_later(make: Any) -> None:
     local = make(job(overlap="replace"))
     first, second, third = local.after(10.5), local.after(10), local.after(10)
-    assert [len(events) for events in (first, second, third)] == [1, 1, 1]
+    assert [len(tasks) for tasks in (first, second, third)] == [1, 1, 1]
     assert [run.status for run in local.store.recent(3)] == ["pending", "skipped", "skipped"]
 
 
@@ -466,21 +479,21 @@ def test_a_restart_runs_no_moment_twice(make: Any) -> None:
 
 def test_a_failure_is_retried_as_often_as_allowed(make: Any) -> None:
     local = make(job(time="0 0 * * *", max_retry=2, retry_delay=5))
-    (event,) = local.after(24 * 3600 - 995)
-    name = event.tasks[0].name
-    local.finish(event.tasks[0].id, Status.FAILED)
+    (task,) = local.after(24 * 3600 - 995)
+    name = task.name
+    local.finish(task.id, Status.FAILED)
     for number in (1, 2):
-        (event,) = local.after(5.5)
-        assert event.tasks[0].name == f"{name}-retry-{number}"
-        local.finish(event.tasks[0].id, Status.ERROR)
+        (task,) = local.after(5.5)
+        assert task.name == f"{name}-retry-{number}"
+        local.finish(task.id, Status.ERROR)
     assert local.names(60) == []
 
 
 @pytest.mark.parametrize("status", [Status.TIMEOUT, Status.STOPPED, Status.SUCCESS])
 def test_other_ends_are_not_retried(make: Any, status: Status) -> None:
     local = make(job(time="0 0 * * *", max_retry=2, retry_delay=1))
-    (event,) = local.after(24 * 3600 - 995)
-    local.finish(event.tasks[0].id, status)
+    (task,) = local.after(24 * 3600 - 995)
+    local.finish(task.id, status)
     assert local.names(60) == []
 
 
@@ -502,8 +515,10 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_changes_nothing(make: An
 def test_the_first_end_counts(make: Any) -> None:
     local = make(job())
     run = local.begin(local.after(10.5))
-    local.finish(run, Status.FAILED)
-    local.finish(run, Status.SUCCESS)
+    assert local.finish(run, Status.FAILED) is Receipt.CONFIRMED
+    assert local.finish(run, Status.SUCCESS) is Receipt.SUPERSEDED
+    assert local.finish(run, Status.FAILED) is Receipt.CONFIRMED, "the same end may come again"
+    assert local.server.running(run, "t") is Receipt.SUPERSEDED
     task = local.server.fetch(run)
     assert (task.status, task.ended) == (Status.FAILED, True)
     assert [it.id for it in local.server.of_worker("w", None, 10)] == [run]
@@ -512,55 +527,88 @@ def test_the_first_end_counts(make: Any) -> None:
 def test_a_run_that_is_handed_back_is_offered_again(make: Any) -> None:
     local = make(job())
     run = local.begin(local.after(10.5))
-    local.server.send(Report(run, Status.PENDING))
+    assert local.server.hand_back(Report(run, Verb.HANDED_BACK), "t") is Receipt.CONFIRMED
     assert len(local.names(0.1)) == 1
 
 
-def test_locks_have_one_owner_and_expire(make: Any) -> None:
+def test_an_offer_that_was_declined_comes_again_when_the_worker_wishes(make: Any) -> None:
+    local = make(job(time="0 * * * *"))
+    (offer,) = local.events(3600 - 995)
+    local.server.decline(offer, "no room", 20.0)
+    assert local.names(15) == []
+    assert local.names(5.5) == [offer.task.name]
+
+
+def test_what_nobody_has_planned_is_superseded(make: Any) -> None:
     server = make(job()).server
-    value = server.acquire("k", 10, 1)
-    assert server.acquire("k", 10, 1) is None
-    assert server.refresh("k", value, 10, 1)
-    assert not server.refresh("k", "other", 10, 1)
-    server.release("k", value, 1)
-    server.release("k", value, 1)
-    assert server.acquire("k", 10, 1)
+    assert server.running("nobody", "t") is Receipt.SUPERSEDED
+    assert server.publish(Report("nobody", Verb.ENDED, Status.SUCCESS), "t") is Receipt.SUPERSEDED
+    assert server.hand_back(Report("nobody", Verb.HANDED_BACK), "t") is Receipt.CONFIRMED
 
 
-def test_logs_grow_and_tell_their_size(make: Any) -> None:
+def test_a_run_has_one_owner_whose_claim_expires(make: Any) -> None:
+    local = make(job())
+    claims = LocalClaims(local.node, local.server)
+    (offer,) = local.events(10.5)
+    claim = claims.claim(offer, "one", 10, 1)
+    assert claim is not None
+    assert (claim.token, claim.task) == ("one", local.server.fetch(offer.task.id))
+    assert claims.claim(offer, "two", 10, 1) is None
+    assert claims.claim(offer, "one", 10, 1), "after a lost answer the same token is the same claim"
+    assert claims.extend(offer.task.id, "one", 10, 1)
+    assert not claims.extend(offer.task.id, "two", 10, 1)
+    local.world.time += 9.9
+    assert claims.claim(offer, "two", 10, 1) is None
+    assert claims.settle(offer.task.id, "one", 1)
+    assert not claims.settle(offer.task.id, "one", 1)
+    assert claims.claim(offer, "two", 10, 1)
+    local.world.time += 10.1
+    assert not claims.extend(offer.task.id, "two", 10, 1)
+    assert claims.claim(offer, "three", 10, 1)
+
+
+def test_logs_grow_and_a_piece_that_comes_again_stands_there_once(make: Any) -> None:
     local = make(job())
     run = local.begin(local.after(10.5))
-    assert local.server.append(run, "日\n") == 4
-    assert local.server.append(run, "x") == 5
-    assert local.server.read(run) == "日\nx".encode()
-    local.server.replace(run, "y")
-    assert local.store.log(run) == "y"
-    assert local.server.append(run, "z") == 2
+    assert local.append(run, 0, "日\n") == 4
+    assert local.append(run, 4, "x") == 5
+    assert local.append(run, 0, "日\n") == 5, "the server has more than that already"
+    assert local.append(run, 4, "xyz") == 7
+    assert local.append(run, 7, "", ended=True) == 7
+    assert local.store.log(run) == "日\nxyz"
+    assert local.append("nobody", 0, "x") == 1, "a run that is trimmed away has no log, and that is no reason to wait"
 
 
-def test_what_needs_a_server_says_so(make: Any) -> None:
-    server = make(job()).server
-    with pytest.raises(Refused, match="API server"):
-        server.create_approval("t", Approval("x", "", "{}", ("u",), (), False, 1, "{}"))
-    server.cancel_approval("a")
-    with pytest.raises(NotFound):
-        server.fetch("nobody")
-    with pytest.raises(NotFound):
-        server.credential("c")
-    assert server.category("git").check == ""
+def test_what_needs_a_server_says_so(make: Any, tmp_path: Path) -> None:
+    file = tmp_path / "config_worker.json"
+    file.write_text('{"transport": "local"}')
+    with contextlib.ExitStack() as stack:
+        loaded = load(str(file), environment={})
+        around = Surroundings(loaded, ThreadRuntime(), MemoryMetrics(), tmp_path, stack, lambda _: None)
+        server = loaded.transport.open(around)
+        with pytest.raises(Refused, match="server that takes approvals"):
+            server.approvals.create_approval("t", Approval("x", "", "{}", ("u",), (), False, 1, "{}"))
+        server.approvals.cancel_approval("a")
+        with pytest.raises(NotFound):
+            server.read_back.fetch("nobody")  # type: ignore[union-attr]
+        with pytest.raises(NotFound):
+            server.credentials.credential("c")
+        assert server.scripts.category("git").check == ""
 
 
 def test_a_closed_schedule_says_so_and_a_stop_reaches_its_run(make: Any) -> None:
     local = make(job())
     local.server.stop("t")
-    assert local.after(0)[0].action is Action.STOP
+    local.server.stop("u", force=True)
+    assert local.events(0) == [Stop("t", Action.STOP), Stop("u", Action.KILL)]
     local.server.ping()
     assert local.server.silence() == 0
     local.server.close()
     with pytest.raises(ConnectionLost):
-        local.server.receive(0)
-    with pytest.raises(ConnectionLost):
-        local.server.send(Report("t", Status.RUNNING))
+        local.server.receive(1, 0)
+    for call in (local.server.running, local.server.publish, local.server.hand_back):
+        with pytest.raises(ConnectionLost):
+            call(Report("t", Verb.ENDED, Status.SUCCESS) if call != local.server.running else "t", "t")
 
 
 def test_the_history_is_bounded_and_a_damaged_one_is_told(make: Any, tmp_path: Path) -> None:
@@ -635,10 +683,9 @@ def finished(local: Local, seconds: float) -> list[str]:
     """What runs within ``seconds``, each at once and successfully."""
     names = []
     for _ in range(round(seconds)):
-        for event in local.after(1):
-            for task in event.tasks if event.action is Action.RUN else ():
-                names.append(task.name)
-                local.finish(task.id)
+        for task in local.after(1):
+            names.append(task.name)
+            local.finish(task.id)
     return names
 
 
@@ -703,8 +750,8 @@ def test_a_fixed_time_that_never_ran_runs_although_the_clock_has_shown_it(make: 
 
 def test_a_retry_waits_no_longer_than_its_pause_when_the_clock_is_set_back(make: Any) -> None:
     local = make(job(time="0 0 * * *", max_retry=1, retry_delay=30))
-    (event,) = local.after(24 * 3600 - 995)
-    local.finish(event.tasks[0].id, Status.FAILED)
+    (task,) = local.after(24 * 3600 - 995)
+    local.finish(task.id, Status.FAILED)
     local.ahead = -timedelta(days=300)
     assert finished(local, 20) == []
     assert len(finished(local, 15)) == 1
@@ -811,14 +858,14 @@ def test_a_line_of_output_is_a_line_of_the_log(
     local = make(job())
     run = local.begin(local.after(10.5))
     for start in range(0, len(text), size):
-        local.server.append(run, text[start : start + size])
+        local.append(run, len(text[:start].encode()), text[start : start + size])
     local.finish(run)
     if lines is None:
         assert "".join(line.removeprefix("| ") for line in shown) == text.replace("\n", "")
     else:
         assert shown == [f"| {line}" for line in lines]
     assert local.store.log(run) == text, "the history holds it as it was"
-    local.server.append(run, "late")
+    local.append(run, len(text.encode()), "late")
     assert shown[-1] == "| late"
 
 

@@ -16,6 +16,7 @@ from adapters.runners.database import DatabaseRunner
 from adapters.runners.file.runner import FileRunner
 from adapters.runtime.threads import ThreadRuntime
 from application.execution import Contexts, Execution
+from application.ports import Offer
 from application.runs import Run
 from domain.result import EndReason
 from domain.runner import Approval, Credential, Runner, RunnerRegistry
@@ -62,7 +63,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     with FakeDocker(tmp_path) as engine, caplog.at_level(logging.ERROR):
         if factory is ContainerRunner:
             task = Task("t1", "it", args=json.dumps(args | {"socket": engine.socket}))
-        result = execution.run(Run(task), lambda _: None)
+        result = execution.run(Run(task, Offer(task)), lambda _: None)
     assert (result.status, result.end_reason) == (Status.ERROR, EndReason.INTERNAL)
     assert result.error.endswith(f"pip install '.[{extra}]'")
     assert not result.error.startswith("MissingExtra")

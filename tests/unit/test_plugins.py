@@ -13,10 +13,11 @@ import pytest
 
 from adapters.config.load import WrongSettings, load
 from adapters.config.loaded import Loaded
-from adapters.config.plugins import find_journal, find_transport, load_runners
+from adapters.config.plugins import find_journal, find_transport
 from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
 from adapters.plugin import Surroundings
+from adapters.runners.plugins import load_runners
 from adapters.runtime.threads import ThreadRuntime
 from domain.errors import ConfigError
 from domain.runner import RunnerRegistry
@@ -58,7 +59,7 @@ def broken(_):
 def open_server(around):
     around.stack.callback(OPENED.append, "closed")
     OPENED.append(around.settings.section(Queue).name)
-    return Server(None, None)
+    return Server("queue", None, None, None)
 
 
 def plug(**more):

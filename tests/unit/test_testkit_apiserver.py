@@ -21,8 +21,8 @@ pytest.importorskip("aiohttp", reason="aiohttp is missing; install the extra tes
 
 from adapters.testkit.apiserver import SimulatedServer
 from adapters.testkit.model.faults import DISCARD, DROP, GARBAGE, LOST, SLOW, Fault
-from adapters.testkit.transport_contract import eventually
 from adapters.wire.framing import SEPARATOR
+from tests.support.program import wait_until
 
 TOKEN = "k3y"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -297,7 +297,7 @@ def test_a_full_queue_drops_events_in_silence(server: SimulatedServer) -> None:
     with Worker(server, "w1") as worker:
         with server.guard:  # nothing is written meanwhile
             server.offer(*(server.add_task() for _ in range(130)))
-        eventually(lambda: len(server.model.history.of("dropped")) == 30)
+        wait_until(lambda: len(server.model.history.of("dropped")) == 30, "it did not come true")
         assert len({worker.receive()["tasks"][0]["id"] for _ in range(100)}) == 100
 
 
@@ -310,7 +310,7 @@ def test_a_stop_needs_a_worker_that_is_connected(server: SimulatedServer) -> Non
         path = f"/task/{task_id}/stop/"
         assert call(server, "POST", path, AUTH | JSON, b'{"force": false}')[0] == 200
         assert worker.receive()["action"] == "stop"
-    eventually(lambda: not server.model.connections)
+    wait_until(lambda: not server.model.connections, "it did not come true")
     assert call(server, "POST", path, AUTH | JSON, b'{"force": false}')[0] == 503
 
 
@@ -383,7 +383,7 @@ def test_an_update_may_cost_the_connection(server: SimulatedServer) -> None:
     task_id = server.add_task()
     with Worker(server, "w1") as worker:
         worker.send(worker.update(task_id, status="running"))
-        eventually(lambda: not server.model.connections)
+        wait_until(lambda: not server.model.connections, "it did not come true")
     assert server.task(task_id)["status"] == "pending"
 
 
@@ -391,7 +391,7 @@ def test_a_pong_may_stay_out(server: SimulatedServer) -> None:
     with Worker(server, "w1") as worker:
         server.model.faults.add(Fault("ping *", DISCARD))
         worker.socket.ping("b")
-        eventually(lambda: len(server.model.history.of("ping")) == 2)
+        wait_until(lambda: len(server.model.history.of("ping")) == 2, "it did not come true")
         worker.socket.settimeout(0.1)
         with pytest.raises(websocket.WebSocketTimeoutException):
             worker.socket.recv_data(control_frame=True)
@@ -403,7 +403,7 @@ def test_two_appends_to_one_log_at_a_time_are_noted(server: SimulatedServer) -> 
     path = f"/tasklog/{server.add_task()}/append/"
     first = threading.Thread(target=lambda: call(server, "POST", path, AUTH | JSON, b'{"content": "a"}'))
     first.start()
-    eventually(lambda: bool(server.appends_in_flight))
+    wait_until(lambda: bool(server.appends_in_flight), "it did not come true")
     call(server, "POST", path, AUTH | JSON, b'{"content": "b"}')
     first.join(5)
     assert len(server.model.history.of("append overlap")) == 1
@@ -450,10 +450,10 @@ def test_who_leaves_a_black_hole_in_an_append_has_destroyed_the_log(server: Simu
     head = f"POST /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {TOKEN}\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.2", server.port), timeout=5) as client:
         client.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        eventually(lambda: server.requests_in_line == 1)
-    eventually(lambda: server.requests_in_line == 0)
+        wait_until(lambda: server.requests_in_line == 1, "it did not come true")
+    wait_until(lambda: server.requests_in_line == 0, "it did not come true")
     server.resume()
-    eventually(lambda: server.log(task_id) == "second")
+    wait_until(lambda: server.log(task_id) == "second", "it did not come true")
     assert call(server, "GET", f"/tasklog/{task_id}/content/")[1]["data"] == {
         "task_id": task_id,
         "content": "second",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,10 @@ from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer, frame_bytes
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import SEPARATOR, FrameDecoder
-from application.ports import Identity, Report
+from adapters.wire.messages import encode_report, encode_running
+from application.ports import Identity, Offer, Report, Stop, Verb
 from domain.errors import ConfigError, ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable
 from domain.status import Status
-from domain.task import TaskEvent
 
 IDENTITY = Identity("5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c11", "w1", tasks=("default", "command"))
 TASK_ID = "269e926b-ffce-4ce9-aa68-71df36d15a7e"
@@ -26,6 +26,7 @@ VALUE = "4351f9663d8877fea96c90e86b49248e"
 EVENT = json.dumps({"action": "run", "tasks": [{"id": TASK_ID, "category": "command", "name": "a" * 50}]}).encode()
 WIRE = SEPARATOR + EVENT + SEPARATOR
 Script = Callable[[PeerConnection], None]
+ROOM = 100
 
 
 class MemoryGate:
@@ -46,8 +47,8 @@ class MemoryGate:
     def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
         return self.held.get(key) == value
 
-    def release(self, key: str, value: str, timeout: float) -> None:
-        self.held.pop(key, None)
+    def release(self, key: str, value: str, timeout: float) -> bool:
+        return self.held.pop(key, None) is not None
 
     def registered(self, worker_id: str, timeout: float) -> Identity:
         if isinstance(self.row, Exception):
@@ -125,12 +126,21 @@ def serving(then: Script) -> Script:
     return script
 
 
-def collect(transport: WebSocketTransport, amount: int, seconds: float = 5.0) -> list[TaskEvent]:
-    events: list[TaskEvent] = []
+def collect(transport: WebSocketTransport, amount: int, seconds: float = 5.0) -> list[Offer | Stop]:
+    events: list[Offer | Stop] = []
     until = time.monotonic() + seconds
     while len(events) < amount and time.monotonic() < until:
-        events += transport.receive(0.2)
+        events += transport.receive(ROOM, 0.2)
     return events
+
+
+def ids(events: Sequence[Offer | Stop]) -> list[str]:
+    """The tasks that are offered."""
+    return [event.task.id for event in events if isinstance(event, Offer)]
+
+
+def running(identity: Identity, key: str) -> bytes:
+    return encode_running(TASK_ID, identity, key)
 
 
 # --- connecting ---------------------------------------------------------------------------------------------------
@@ -267,7 +277,7 @@ def test_a_registration_that_the_server_dropped_in_silence_refuses_the_connectio
         with pytest.raises(ConnectionRefused):
             link.connect()
         with pytest.raises(ConnectionLost):
-            link.transport.receive(0)
+            link.transport.receive(ROOM, 0)
 
 
 def test_without_a_pong_the_row_alone_confirms_the_registration() -> None:
@@ -291,7 +301,7 @@ def test_events_that_arrive_before_the_registration_is_confirmed_are_kept() -> N
                 peer.send_frame(payload, opcode=10)
 
     with linked(script) as link:
-        assert collect(link.connect(), 1)[0].tasks[0].id == TASK_ID
+        assert ids(collect(link.connect(), 1)) == [TASK_ID]
 
 
 def test_close_ends_a_handshake_that_hangs() -> None:
@@ -332,7 +342,7 @@ def test_a_key_that_cannot_be_read_is_a_lost_connection() -> None:
         transport = link.connect()
         link.token = ConfigError("api_key_file: no such file")
         with pytest.raises(ConnectionLost, match="api_key_file"):
-            transport.send(Report(TASK_ID, Status.RUNNING))
+            transport.tell(running)
 
 
 def _keep(errors: list[BaseException], call: Callable[[], Any]) -> None:
@@ -407,7 +417,7 @@ def _dripped_bytes(peer: PeerConnection) -> None:
 def test_an_event_arrives_however_it_is_cut(way: Script) -> None:
     """G49."""
     with linked(serving(way)) as link:
-        assert collect(link.connect(), 1)[0].tasks[0].id == TASK_ID
+        assert ids(collect(link.connect(), 1)) == [TASK_ID]
 
 
 def test_a_bad_message_is_counted_and_hides_no_neighbour(caplog: pytest.LogCaptureFixture) -> None:
@@ -415,8 +425,8 @@ def test_a_bad_message_is_counted_and_hides_no_neighbour(caplog: pytest.LogCaptu
     bad = SEPARATOR + b'{"secret": ' + SEPARATOR + b'{"action": "dance"}' + SEPARATOR + b'{"action":"run","tasks":[7]}'
 
     with linked(serving(lambda peer: peer.send_frame(bad + WIRE))) as link:
-        events = collect(link.connect(), 2)
-    assert [len(event.tasks) for event in events] == [0, 1]
+        events = collect(link.connect(), 1)
+    assert ids(events) == [TASK_ID]
     assert link.counts.values["events_invalid"] == 3
     assert "secret" not in caplog.text
 
@@ -426,7 +436,9 @@ def test_a_message_of_several_megabytes_arrives() -> None:
     big = json.dumps({"action": "run", "tasks": [{"id": TASK_ID, "category": "c", "args": "x" * (8 << 20)}]}).encode()
 
     with linked(serving(lambda peer: peer.send_frame(SEPARATOR + big + SEPARATOR))) as link:
-        assert len(collect(link.connect(), 1)[0].tasks[0].args) == 8 << 20
+        (event,) = collect(link.connect(), 1)
+    assert isinstance(event, Offer)
+    assert len(event.task.args) == 8 << 20
 
 
 def test_a_frame_above_the_limit_is_refused_by_its_announced_length() -> None:
@@ -435,14 +447,14 @@ def test_a_frame_above_the_limit_is_refused_by_its_announced_length() -> None:
     with linked(script) as link:
         transport = link.connect()
         with pytest.raises(ConnectionLost, match="limit"):
-            transport.receive(5)
+            transport.receive(ROOM, 5)
 
 
 def test_receive_returns_empty_when_its_time_is_over_even_in_half_a_frame() -> None:
     with linked(serving(lambda peer: peer.write(frame_bytes(WIRE)[:20]))) as link:
         transport = link.connect()
         started = time.monotonic()
-        assert transport.receive(0.1) == []
+        assert transport.receive(ROOM, 0.1) == []
         assert time.monotonic() - started < 1
 
 
@@ -463,12 +475,12 @@ def test_silence_grows_in_half_a_frame_and_ends_with_a_pong() -> None:
         transport = link.connect()
         until = time.monotonic() + 5
         while transport.silence() < 0.3 and time.monotonic() < until:
-            assert not transport.receive(0.05)
+            assert not transport.receive(ROOM, 0.05)
         assert transport.silence() >= 0.3
         go_on.set()
         assert collect(transport, 1)
         transport.ping()
-        transport.receive(0.2)
+        transport.receive(ROOM, 0.2)
         assert transport.silence() < 0.3
 
 
@@ -483,7 +495,7 @@ def test_a_ping_of_the_server_is_answered() -> None:
 
     with linked(serving(then)) as link:
         transport = link.connect()
-        transport.receive(0.2)
+        transport.receive(ROOM, 0.2)
         assert seen.wait(5)
     assert answers == [(10, b"are you there")]
 
@@ -506,7 +518,7 @@ def test_every_end_of_a_connection_is_a_lost_connection(end: Script) -> None:
         with pytest.raises(ConnectionLost):
             collect(transport, 1)
         with pytest.raises(ConnectionLost):
-            transport.send(Report(TASK_ID, Status.RUNNING))
+            transport.tell(running)
 
 
 @pytest.mark.parametrize("cut", range(0, len(WIRE), 7))
@@ -515,7 +527,7 @@ def test_nothing_of_a_former_connection_is_seen_on_the_next(cut: int) -> None:
     ends = iter([WIRE[:cut], WIRE])
 
     with linked(serving(lambda peer: peer.send_frame(next(ends)))) as link:
-        link.connect().receive(0.05)
+        link.connect().receive(ROOM, 0.05)
         events = collect(link.connect(), 1)
     assert len(events) == 1
     assert not link.counts.values
@@ -541,8 +553,9 @@ def test_reports_go_out_in_small_ascii_pieces_that_do_not_mix() -> None:
     with linked(serving(then)) as link:
         transport = link.connect()
         text = "\u4f60\u597d\x00" * 3000
+        report = Report(TASK_ID, Verb.ENDED, Status.SUCCESS, output=text)
         threads = [
-            threading.Thread(target=transport.send, args=(Report(TASK_ID, Status.SUCCESS, output=text),))
+            threading.Thread(target=transport.tell, args=(lambda identity, key: encode_report(report, identity, key),))
             for _ in range(8)
         ]
         for thread in threads:
@@ -556,9 +569,9 @@ def test_reports_go_out_in_small_ascii_pieces_that_do_not_mix() -> None:
 
 
 def _fill(transport: WebSocketTransport) -> None:
-    report = Report(TASK_ID, Status.SUCCESS, output="x" * 60_000)
+    report = Report(TASK_ID, Verb.ENDED, Status.SUCCESS, output="x" * 60_000)
     for _ in range(1000):
-        transport.send(report)
+        transport.tell(lambda identity, key: encode_report(report, identity, key))
     raise AssertionError("a peer that reads nothing took 60 MB")
 
 
@@ -569,7 +582,7 @@ def test_a_peer_that_stops_reading_is_given_up() -> None:
         with pytest.raises(ConnectionLost):
             _fill(transport)
         with pytest.raises(ConnectionLost):
-            transport.receive(1)
+            transport.receive(ROOM, 1)
         stop.set()
 
 
@@ -579,7 +592,7 @@ def test_close_wakes_a_blocked_sender_and_a_blocked_receiver_at_once() -> None:
         transport = link.connect()
         errors: list[BaseException] = []
         threads = [
-            threading.Thread(target=_keep, args=(errors, lambda: transport.receive(30))),
+            threading.Thread(target=_keep, args=(errors, lambda: transport.receive(ROOM, 30))),
             threading.Thread(target=_keep, args=(errors, lambda: _fill(transport))),
         ]
         for thread in threads:
@@ -599,7 +612,7 @@ def test_close_wakes_a_blocked_sender_and_a_blocked_receiver_at_once() -> None:
 def test_without_a_connection_everything_is_lost_and_close_does_no_harm() -> None:
     transport = Link(9).transport
     transport.close()
-    for call in (lambda: transport.receive(0), transport.ping, lambda: transport.send(Report(TASK_ID, None))):
+    for call in (lambda: transport.receive(ROOM, 0), transport.ping, lambda: transport.tell(running)):
         with pytest.raises(ConnectionLost):
             call()
     assert transport.silence() == 0.0
@@ -610,6 +623,6 @@ def test_neither_the_lock_value_nor_the_key_is_logged(caplog: pytest.LogCaptureF
     with linked(serving(lambda peer: peer.sock.close())) as link:
         transport = link.connect()
         with pytest.raises(ConnectionLost) as caught:
-            transport.receive(2)
+            transport.receive(ROOM, 2)
     for secret in (VALUE, "k3y"):
         assert secret not in caplog.text + str(caught.value)

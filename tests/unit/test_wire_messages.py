@@ -16,13 +16,16 @@ from adapters.wire.messages import (
     decode_task,
     encode_registration,
     encode_report,
+    encode_running,
     parse_time,
 )
-from application.ports import Identity, Report
+from application.ports import Identity, Offer, Report, Stop, Verb
+from domain.result import EndReason
 from domain.status import Status
 from domain.task import Action
 
 ID = "269e926b-ffce-4ce9-aa68-71df36d15a7e"
+OTHER = "5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12"
 WORKER = Identity("5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c11", "w1", "rack 4", ".", ("default", "command"))
 
 
@@ -78,12 +81,23 @@ def test_unreadable_settings_of_a_task_are_told_and_not_dropped(metadata: object
 
 
 def test_one_bad_task_does_not_hide_its_neighbours() -> None:  # G50
-    event, bad = decode_event(json.dumps({"action": "run", "tasks": [{"id": 7}, task(), None]}).encode())
-    assert (event.action, len(event.tasks), bad) == (Action.RUN, 1, 2)
+    found, bad = decode_event(json.dumps({"action": "run", "tasks": [{"id": 7}, task(), None]}).encode())
+    assert (found, bad) == ([Offer(decode_task(task()))], 2)
+
+
+@pytest.mark.parametrize("action", ["run", "retry"])
+def test_what_is_to_be_run_is_an_offer(action: str) -> None:
+    assert decode_event(json.dumps({"action": action, "tasks": [task()]}).encode())[0] == [Offer(decode_task(task()))]
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.KILL, Action.TIMEOUT])
+def test_what_is_to_end_is_a_stop_that_tells_how(action: Action) -> None:
+    payload = json.dumps({"action": action.value, "tasks": [task(), task(id=OTHER)]}).encode()
+    assert decode_event(payload) == ([Stop(ID, action), Stop(OTHER, action)], 0)
 
 
 def test_null_tasks_are_no_tasks() -> None:
-    assert decode_event(b'{"action":"stop","tasks":null}')[0].tasks == ()
+    assert decode_event(b'{"action":"stop","tasks":null}') == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +125,43 @@ def test_a_time_with_nine_fraction_digits_is_read() -> None:
 
 
 def test_running_names_the_worker() -> None:
-    event = json.loads(encode_report(Report(ID, Status.RUNNING), WORKER, "KEY"))
+    event = json.loads(encode_running(ID, WORKER, "KEY"))
     assert event["data"] == {"status": "running", "worker_id": WORKER.id, "worker_name": "w1"}
 
 
 def test_a_report_is_ascii_and_the_same_each_time() -> None:  # G10 of the runners
-    report = Report(ID, Status.FAILED, '{"message":"执行失败"}', error="exit status 3", exit_code=3)
+    report = Report(ID, Verb.ENDED, Status.FAILED, output='{"message":"执行失败"}', error="exit status 3", exit_code=3)
     text = encode_report(report, WORKER, "KEY")
     assert text.isascii()
     assert json.loads(text)["data"]["output"] == '{"message":"执行失败"}'
     assert text == encode_report(report, WORKER, "KEY")
+
+
+TIMES = {"started_at": "2026-11-24T03:00:00.000+08:00", "ended_at": "2026-11-24T03:00:01.500+08:00"}
+HEAD = f'{{"action":"task_update","worker_id":"{WORKER.id}","task_id":"{ID}","data":'
+TAIL = ',"api_key":"KEY","team_id":""}'
+
+
+@pytest.mark.parametrize(
+    ("report", "data"),
+    [
+        (
+            Report(ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", duration=1500, **TIMES),
+            '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01",'
+            '"execute_log":"the log","duration":1500}',
+        ),
+        (
+            Report(ID, Verb.ENDED, Status.FAILED, EndReason.EXIT_CODE, "{}", error="exit status 3", exit_code=3),
+            '{"status":"failed","output":"{}","error":"exit status 3","exit_code":3}',
+        ),
+        (Report(ID, Verb.PROGRESS, output='{"message":"x"}'), '{"output":"{\\"message\\":\\"x\\"}"}'),
+        (Report(ID, Verb.HANDED_BACK), '{"status":"pending"}'),
+    ],
+    ids=["success", "failure", "progress", "hand back"],
+)
+def test_on_the_wire_a_report_is_what_it_always_was(report: Report, data: str) -> None:
+    """Protocol 5.3: why it ended and when it began have no place there."""
+    assert encode_report(report, WORKER, "KEY").decode() == HEAD + data + TAIL
 
 
 def test_the_registration_carries_the_categories() -> None:
