@@ -78,11 +78,11 @@ class Execution:
         started, clock = self._runtime.wall(), self._runtime.now()
         result = self._run(run, write)
         duration = int((self._runtime.now() - clock) * 1000)
-        cause = _cause(result, run.token, owns(run.task.id))
-        reason, error = cause or (result.end_reason, result.error)
+        told = true_cause(result, run.token, owns(run.task.id))
+        reason, error = told or (result.end_reason, result.error)
         return replace(
             result,
-            status=reason.status if cause else result.status,
+            status=reason.status if told else result.status,
             end_reason=reason,
             error=error,
             start=started,
@@ -134,7 +134,7 @@ def ended(reason: EndReason, error: str) -> Result:
     return Result(reason.status, reason, error=error, exit_code=-1)
 
 
-def _cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str] | None:
+def true_cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str] | None:
     """Why the run ended, and in words, where its runner only knows that it was asked to stop (G29).
 
     What is killed though nobody here asked, after its claim has ended, was killed by the guardian.

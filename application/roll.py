@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from application.link import Link
 from application.ports import Outcomes, ReadBack, Runtime
-from domain.errors import NotFound, Refused
+from domain.errors import CoordinationError
 from domain.task import Task
 
 POLL = (0.005, 0.02, 0.05, 0.15, 0.4, 1.0)  # seconds between two looks for what was just sent
@@ -71,7 +71,7 @@ class Roll:
     def look(self, watch: Watch) -> Task | None:
         """The task as the server shows it now; None where that is not known yet: look again after ``watch.pause``.
 
-        Blocks for one request at most. Raises NotFound, Refused, Unavailable.
+        Blocks for two requests at most. Raises NotFound, Refused, Unavailable.
         """
         if self._waiting < TOGETHER or watch.misses >= MISSES:
             watch.looks += 1
@@ -86,8 +86,8 @@ class Roll:
         asked_at, listed = now, None
         try:
             listed = {task.id: task for task in self._reader.of_worker(self._worker_id, None, LIST)}
-        except (NotFound, Refused):  # says nothing about this task
-            watch.looks += 1
+        except CoordinationError:  # says nothing about this task, which is read singly from here on
+            watch.looks, watch.misses = watch.looks + 1, MISSES
             return self._reader.fetch(watch.task_id)
         finally:
             with self._guard:
