@@ -48,6 +48,7 @@ from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.file import FileSpool
 from adapters.state.directory import PauseMark, take_state_dir
 from adapters.state.identity import default_name, worker_id
+from application.border import guarded
 from application.execution import Contexts, Execution
 from application.ports import Disk, Host, Identity, Journal, LogSpool, Metrics, Node, OrphanProcesses, Runtime, Server
 from application.service import Service
@@ -72,7 +73,7 @@ def make_surroundings(c: WorkerContainer) -> Surroundings:
 
 
 def open_server(c: WorkerContainer) -> Server:
-    return c.loaded().transport.open(c.surroundings())
+    return guarded(c.loaded().transport.open(c.surroundings()), c.redactor().text)
 
 
 def open_journal(c: WorkerContainer) -> Journal:

@@ -83,7 +83,7 @@ class Announcer:
                 if told is Receipt.SUPERSEDED:
                     return Announced.ENDED
                 send_at = runtime.now() + RESEND if told is Receipt.SENT else 0.0
-                watch.looks = 0
+                watch.looks = 0 if told is Receipt.SENT else watch.looks + 1
             verdict = self._look(run, watch)
             if verdict is not None:
                 return verdict

@@ -210,6 +210,7 @@ class Delivery:
             return True
         try:
             pending.regained = self._leases.regain(task_id)
+            pending.watch.since = self._host.runtime.now()
         except CoordinationError as error:
             log.debug("its lock could not be taken anew: %s", error, extra={"task": task_id})
         return False
@@ -248,28 +249,28 @@ class Delivery:
         pending.send_at = now + RESEND[min(pending.sends, len(RESEND) - 1)]
         pending.sends += 1
         if receipt is Receipt.SENT:
-            pending.watch.sent(now) if pending.sends == 1 else pending.watch.rest()
+            pending.watch.sent(self._host.runtime.now()) if pending.sends == 1 else pending.watch.rest()
             return False
-        if receipt is Receipt.SUPERSEDED:
+        if receipt is Receipt.SUPERSEDED and report.verb is not Verb.PROGRESS:
             self._superseded(report.task_id, "an end")
         log.debug("confirmed: the server says that it holds it", extra={"task": report.task_id})
         self.settle(report.task_id, ended=receipt is Receipt.SUPERSEDED or report.verb is Verb.ENDED)
         return True
 
     def _look(self, roll: Roll, pending: Pending) -> Task | None:
-        task_id = pending.report.task_id
+        task_id, task = pending.report.task_id, None
         try:
-            return roll.look(pending.watch)
+            task = roll.look(pending.watch)
         except (NotFound, Refused) as error:
             self._undeliverable(pending, str(error))
         except CoordinationError as error:
             log.debug("looking for a result failed: %s", error, extra={"task": task_id})
             pending.watch.rest()
             self._look_at = self._host.runtime.now() + TROUBLE
-        # Without having looked, nothing may be sent unless nobody else can have the task.
-        if not self._leases.owns(task_id):
+        # Without having seen it, nothing may be sent unless nobody else can have the task.
+        if task is None and not self._leases.owns(task_id):
             pending.send_at = max(pending.send_at, self._host.runtime.now() + 0.5)
-        return None
+        return task
 
     def _superseded(self, task_id: str, what: object) -> None:
         log.warning("superseded: the server already holds %s", what, extra={"task": task_id})

@@ -78,10 +78,11 @@ class Execution:
         started, clock = self._runtime.wall(), self._runtime.now()
         result = self._run(run, write)
         duration = int((self._runtime.now() - clock) * 1000)
-        reason, error = _cause(result, run.token, owns(run.task.id))
+        told = true_cause(result, run.token, owns(run.task.id))
+        reason, error = told or (result.end_reason, result.error)
         return replace(
             result,
-            status=result.status if reason is result.end_reason else reason.status,
+            status=reason.status if told else result.status,
             end_reason=reason,
             error=error,
             start=started,
@@ -133,8 +134,8 @@ def ended(reason: EndReason, error: str) -> Result:
     return Result(reason.status, reason, error=error, exit_code=-1)
 
 
-def _cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str]:
-    """Why the run ended, and in words: the true reason where a runner only knows that it was asked to stop (G29).
+def true_cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str] | None:
+    """Why the run ended, and in words, where its runner only knows that it was asked to stop (G29).
 
     What is killed though nobody here asked, after its claim has ended, was killed by the guardian.
     """
@@ -143,7 +144,7 @@ def _cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, 
         return first.reason, first.note or result.error
     if result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED and not owned:
         return EndReason.LEASE_LOST, "the task's lock was lost"
-    return result.end_reason, result.error
+    return None
 
 
 def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:

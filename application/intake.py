@@ -1,9 +1,8 @@
-"""What arrives: an offer is admitted, kept for the next slot, or declined; a stop reaches its run. Never blocks."""
+"""What arrives: an offer is admitted, kept for the next slot, or declined; a stop reaches its run."""
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ ENDINGS = {
     Action.TIMEOUT: CancelRequest(EndReason.TIMEOUT, Urgency.POLITE, "the server says that its time is over"),
 }
 AGAIN = 3.0  # seconds after which a declined offer may come again
+WAITING = 1000  # offers that wait for a slot at most
 PATIENCE = 10.0  # seconds that an offer waits for a slot; a server that still means it has offered it again by then
 
 
@@ -58,7 +58,7 @@ class Intake:
         self._carry = hands.carry
         self._orphan = hands.orphan
         self._guard = host.runtime.lock()
-        self._waiting: OrderedDict[str, tuple[Offer, float]] = OrderedDict()
+        self._waiting: dict[str, tuple[Offer, float]] = {}  # in the order in which they arrived, and since when
         table.on_free = self.fill
 
     def handle(self, event: Offer | Stop) -> None:
@@ -75,20 +75,44 @@ class Intake:
             log.warning("not taken: %s", why, extra={"task": event.task.id})
             self._refuse(event, "refused", why)
         else:
-            self._admit(event)
+            self._follow(event, *self._table.admit(event))
+
+    def room(self) -> int:
+        """How many more offers there is a slot for."""
+        self.fill()
+        return 0 if self._gate.full() else max(0, self._table.room() - len(self._waiting))
 
     def fill(self) -> None:
-        """A slot is free: begin what waits for one. Any thread."""
-        while self._table.room() and (offer := self._next()) is not None:
-            self._admit(offer)
+        """A slot may be free, or none will be: begin or give back what waits for one. Any thread."""
+        for offer in self._expired():
+            self._refuse(offer, "refused", "no slot became free in time")
+        while (taken := self._take()) is not None:
+            self._follow(*taken)
 
-    def close(self) -> None:
-        """Nothing is begun any more: give back what waits."""
-        while (offer := self._next()) is not None:
-            self._refuse(offer, "refused", "the worker takes no more")
+    def _expired(self) -> list[Offer]:
+        """Those too old to be believed, which wait no more."""
+        oldest = self._runtime.now() - PATIENCE
+        with self._guard:
+            found = [offer for offer, since in self._waiting.values() if since < oldest]
+            for offer in found:
+                del self._waiting[offer.task.id]
+        return found
 
-    def _admit(self, offer: Offer) -> None:
-        admission, run = self._table.admit(offer)
+    def _take(self) -> tuple[Offer, Admission, Run | None] | None:
+        """Admit the longest waiting offer. In one step, so that a stop finds it either here or in the table."""
+        if self._gate.full() and not self._table.closed_for:
+            return None
+        with self._guard:
+            if not self._waiting:
+                return None
+            offer, _ = next(iter(self._waiting.values()))
+            admission, run = self._table.admit(offer)
+            if admission is Admission.FULL:
+                return None
+            del self._waiting[offer.task.id]
+            return offer, admission, run
+
+    def _follow(self, offer: Offer, admission: Admission, run: Run | None) -> None:
         if run is not None:
             self._begin(run)
         elif admission is Admission.DUPLICATE:
@@ -103,53 +127,50 @@ class Intake:
             self._runtime.start(f"task-{run.task.id[:8]}", lambda: self._carry(run))
         except NoRoom as error:
             log.error("not taken: %s", error, extra=run.label)
-            self._table.remove(run.task.id)
+            self._table.remove(run.task.id, told=False)
             self._refuse(run.offer, "refused", str(error))
 
     def _keep(self, offer: Offer) -> None:
-        """Remember an offer for which there is no slot now. The oldest goes where there are too many."""
-        surplus = None
+        """Remember an offer for which there is no slot now; one that comes again keeps its place."""
         with self._guard:
-            known = self._waiting.get(offer.task.id)
-            self._waiting[offer.task.id] = (offer, self._runtime.now())  # it keeps its place
-            if len(self._waiting) > self._table.slots:
-                _, (surplus, _) = self._waiting.popitem(last=False)
-        if known is not None:
+            known = offer.task.id in self._waiting
+            kept = known or len(self._waiting) < WAITING
+            if kept:
+                self._waiting[offer.task.id] = (offer, self._runtime.now())
+        if known:
             self._count("duplicate")
-        if surplus is not None:
-            self._refuse(surplus, "refused", "no free slot")
+        if not kept:
+            self._refuse(offer, "refused", "no free slot")
         self.fill()  # one may have become free meanwhile
 
-    def _next(self) -> Offer | None:
-        """The longest waiting offer that is not too old to be believed."""
-        while True:
-            with self._guard:
-                if not self._waiting:
-                    return None
-                _, (offer, since) = self._waiting.popitem(last=False)
-            if self._runtime.now() - since <= PATIENCE:
-                return offer
-            self._refuse(offer, "refused", "no slot became free in time")
-
-    def _refuse(self, offer: Offer, fate: str, why: str) -> None:
-        self._count(fate)
+    def _refuse(self, offer: Offer, outcome: str, why: str) -> None:
+        self._count(outcome)
         log.debug("not taken: %s", why, extra={"task": offer.task.id})
-        try:
-            self._stream.decline(offer, why, AGAIN)
-        except TransportError:
-            pass  # then it comes again by itself
+        decline(self._stream, offer, why)
 
     def _stop(self, stop: Stop) -> None:
-        run = self._table.find(stop.task_id)
+        """What waits for a slot is taken in hand for it: it needs none to be told stopped."""
+        taken = None
         with self._guard:
-            waiting = self._waiting.pop(stop.task_id, None)
-        if waiting is not None:
-            self._count("refused")
-        if run is None or run.task.category in LEFT_RUNNING:  # such a run may have no ears any more
+            waiting, _ = self._waiting.pop(stop.task_id, (None, 0.0))
+            if waiting is not None:
+                taken = self._table.admit(waiting, beyond=True)
+        run = self._table.find(stop.task_id)
+        if run is None or taken is not None or run.task.category in LEFT_RUNNING:  # the last may have no ears any more
             self._orphan(stop.task_id)
         if run is not None:
             log.info("%s", ENDINGS[stop.action].note, extra=run.label)
             run.token.cancel(ENDINGS[stop.action])
+        if waiting is not None and taken is not None:
+            self._follow(waiting, *taken)
 
-    def _count(self, fate: str) -> None:
-        self._metrics.count(f"events_{fate}")
+    def _count(self, outcome: str) -> None:
+        self._metrics.count(f"events_{outcome}")
+
+
+def decline(stream: Stream, offer: Offer, why: str) -> None:
+    """Let the offer be made again. Blocks for one exchange at most."""
+    try:
+        stream.decline(offer, why, AGAIN)
+    except TransportError:
+        pass  # then it comes again by itself

@@ -126,7 +126,10 @@ class LeaseKeeper:
     def status_protects(self) -> bool:
         """Whether a task that was read to run here needs no lock."""
         wanted = self._limits.on_lost_lease
-        return wanted == "keep" or (wanted == "auto" and self._claims.keeps_running)
+        try:
+            return wanted == "keep" or (wanted == "auto" and self._claims.keeps_running)
+        except CoordinationError:  # a defect of the adapter, which is told
+            return False
 
     def regain(self, task_id: str) -> bool:
         """Take the lock of a task anew of which nothing runs here any more; False while another has it.

@@ -12,6 +12,8 @@ from domain.errors import ConnectionRefused, CoordinationError, TransportError, 
 
 log = logging.getLogger("worker.link")
 
+FULL = 0.05  # seconds until it is looked whether there is room again
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -45,7 +47,7 @@ class Link:
             listener.on_up()
             self._receive(closing, listener)
             self.up.clear()
-            self._stream.close()
+            self._hang_up()
             if self._host.runtime.now() - connected >= HEALTHY_AFTER:
                 self._backoff.reset()
             if not closing() and not self._renewing:
@@ -63,10 +65,10 @@ class Link:
                 next_ping = 0.0
                 continue
             now = runtime.now()
-            if self._stream.silence() > times.ping_interval + times.pong_timeout:
+            if self._silence() > times.ping_interval + times.pong_timeout:
                 log.warning("the server has been silent for too long: the connection is given up")
                 self.up.clear()
-                self._stream.close()
+                self._hang_up()
                 continue
             if now >= next_ping:
                 next_ping = now + times.ping_interval
@@ -86,7 +88,7 @@ class Link:
         """Wake both loops and end the connection."""
         self._nap.set()
         self.up.clear()
-        self._stream.close()
+        self._hang_up()
 
     def _pause(self, closing: Callable[[], bool], seconds: float) -> None:
         until = self._host.runtime.now() + seconds
@@ -113,11 +115,24 @@ class Link:
     def _receive(self, closing: Callable[[], bool], listener: Listener) -> None:
         try:
             while not closing() and self.up.is_set():
-                for event in self._stream.receive(listener.room(), 0.5):
+                room = listener.room()
+                for event in self._stream.receive(room, 0.5 if room else FULL):
                     listener.handle(event)
         except TransportError as error:
             if not closing() and self.up.is_set() and not self._renewing:
                 log.warning("the connection is lost: %s", error)
+
+    def _hang_up(self) -> None:
+        try:
+            self._stream.close()
+        except TransportError:
+            pass  # a defect of the adapter, which is told; the next connect is its next try
+
+    def _silence(self) -> float:
+        try:
+            return self._stream.silence()
+        except TransportError:
+            return 0.0  # as above; the pings find out
 
     def _ping(self) -> None:
         try:

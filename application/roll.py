@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from application.link import Link
 from application.ports import Outcomes, ReadBack, Runtime
-from domain.errors import NotFound, Refused
+from domain.errors import CoordinationError
 from domain.task import Task
 
 POLL = (0.005, 0.02, 0.05, 0.15, 0.4, 1.0)  # seconds between two looks for what was just sent
 TOGETHER = 4  # from this many that wait on, one list looks for all of them
 MISSES = 3  # lists without the task until it is read singly: absence from a list proves nothing
 LIST = 500  # tasks in one list
+FRESH = 1.0  # seconds that a list is shown to others than who asked for it
 
 
 @dataclass(slots=True)
@@ -70,21 +71,23 @@ class Roll:
     def look(self, watch: Watch) -> Task | None:
         """The task as the server shows it now; None where that is not known yet: look again after ``watch.pause``.
 
-        Blocks for one request at most. Raises NotFound, Refused, Unavailable.
+        Blocks for two requests at most. Raises NotFound, Refused, Unavailable.
         """
         if self._waiting < TOGETHER or watch.misses >= MISSES:
             watch.looks += 1
             return self._reader.fetch(watch.task_id)
         with self._guard:
-            if self._asked_at > watch.since:
+            now = self._runtime.now()
+            if self._asked_at > max(watch.since, now - FRESH):
                 return self._found(watch)
             if self._asking:
                 return None
             self._asking = True
-        asked_at, listed = self._runtime.now(), None
+        asked_at, listed = now, None
         try:
             listed = {task.id: task for task in self._reader.of_worker(self._worker_id, None, LIST)}
-        except (NotFound, Refused):  # says nothing about this task
+        except CoordinationError:  # says nothing about this task, which is read singly from here on
+            watch.looks, watch.misses = watch.looks + 1, MISSES
             return self._reader.fetch(watch.task_id)
         finally:
             with self._guard:

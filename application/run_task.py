@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from application.announce import Announced, Announcer, is_late, lock_hold
 from application.delivery import Delivery
 from application.execution import DEFECTS, Execution, ended
+from application.intake import decline
 from application.leases import LeaseKeeper
-from application.ports import Disk, Entry, Host, Report, Verb
+from application.ports import Disk, Entry, Host, Report, Stream, Verb
 from application.reporting import Reporter
 from application.runs import Phase, Run, RunTable
 from domain.errors import CoordinationError, JournalError, NotFound
@@ -28,6 +29,7 @@ DECIDED = (EndReason.STOPPED, EndReason.KILLED, EndReason.TIMEOUT)  # ends also 
 class Steps:
     """Who does what on the way of a task."""
 
+    stream: Stream
     leases: LeaseKeeper
     announcer: Announcer
     execution: Execution
@@ -51,11 +53,13 @@ class RunTask:
             if not (self._claim(run) and self._accept(run) and self._announce(run) and self._start(run)):
                 return
             result = self._execute(run)
+            report = self._record(run, result)
         except DEFECTS as error:
             log.exception("a defect of the worker ended this task", extra=run.label)
             self._tell(run, "not_started")
             result = ended(EndReason.INTERNAL, f"{type(error).__name__}: {error}")
-        self._deliver(run, result, self._record(run, result))
+            report = self._record(run, result)
+        self._deliver(run, result, report)
 
     # -- before it starts ---------------------------------------------------------------------------------------------
 
@@ -197,9 +201,11 @@ class RunTask:
         self._steps.delivery.settle(run.task.id)
 
     def _drop(self, run: Run, outcome: str, why: str, level: int = logging.DEBUG) -> bool:
-        """Not taken in hand; what was claimed is free again."""
+        """Not taken in hand; what was claimed is free again, and offered again unless it is stale."""
         log.log(level, "not taken: %s", why, extra=run.label)
         self._host.metrics.count(f"events_{outcome}")
+        if outcome != "stale":
+            decline(self._steps.stream, run.offer, why)
         self._steps.leases.release(run.task.id)
         self._table.remove(run.task.id)
         return False

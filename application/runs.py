@@ -54,14 +54,14 @@ class RunTable:
         self.idle = runtime.event()
         self.idle.set()
 
-    def admit(self, offer: Offer) -> tuple[Admission, Run | None]:
-        """Take the task in hand, or tell why not."""
+    def admit(self, offer: Offer, beyond: bool = False) -> tuple[Admission, Run | None]:
+        """Take the task in hand, or tell why not. ``beyond``: also without a free slot, for what will not start."""
         with self._lock:
             if offer.task.id in self._runs:
                 return Admission.DUPLICATE, None
             if self._closed_for:
                 return Admission.CLOSED, None
-            if self._active >= self.slots:
+            if self._active >= self.slots and not beyond:
                 return Admission.FULL, None
             run = self._runs[offer.task.id] = Run(offer.task, offer)
             self._active += 1
@@ -69,7 +69,7 @@ class RunTable:
             return Admission.ADMITTED, run
 
     def adopt(self, task: Task) -> Run | None:
-        """Take a task of a former life in hand, ending only; None if it is in hand already."""
+        """Take a task of a previous run in hand, ending only; None if it is in hand already."""
         with self._lock:
             if task.id in self._runs:
                 return None
@@ -85,13 +85,14 @@ class RunTable:
         if freed:
             self.on_free()
 
-    def remove(self, task_id: str) -> None:
+    def remove(self, task_id: str, told: bool = True) -> None:
+        """``told``: ``on_free`` hears of the slot."""
         with self._lock:
             run = self._runs.pop(task_id, None)
             freed = run is not None and run.phase is not Phase.DELIVERING
             if freed:
                 self._leave()
-        if freed:
+        if freed and told:
             self.on_free()
 
     def room(self) -> int:

@@ -54,7 +54,8 @@ class Worker:
         self.logs = LogDelivery(host, disk, server.logs)
         ends = Ends(self.delivery, reporter, worker_id)
         self.recovery = Recovery(host, disk, server, self.table, self.leases, ends)
-        steps = Steps(self.leases, Announcer(runtime, uplink, self.leases), execution, reporter, self.delivery)
+        announcer = Announcer(runtime, uplink, self.leases)
+        steps = Steps(server.stream, self.leases, announcer, execution, reporter, self.delivery)
         run_task = RunTask(host, disk, self.table, steps, self.categories.takes)
         gate = Gate(self.categories.takes, self.delivery.recently_ended, self.delivery.full)
         hands = Hands(run_task.carry, self.recovery.suspect)
@@ -81,6 +82,7 @@ class Worker:
         """
         if self.table.closed_for != why:
             self.table.close(why)
+            self.intake.fill()  # gives back what waits
             log.warning("no new tasks are taken: %s; those in hand go on", why)
 
     def resume(self) -> None:
@@ -98,7 +100,7 @@ class Worker:
         """
         runtime, limits = self._host.runtime, self._limits
         self.table.close("the worker shuts down")
-        self.intake.close()
+        self.intake.fill()  # gives back what waits
         self.categories.end()
         running = len(self.table.active())
         if running:
@@ -142,7 +144,7 @@ class Worker:
 
     def _run_link(self, closing: Closing) -> None:
         self.categories.decided.wait(FIRST_LOOK)
-        self.link.run(closing, Listener(self.table.room, self.intake.handle, self._on_up))
+        self.link.run(closing, Listener(self.intake.room, self.intake.handle, self._on_up))
 
     def _on_up(self) -> None:
         self.delivery.wake()

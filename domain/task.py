@@ -64,11 +64,3 @@ class Task:
         if chosen is None:
             return False
         return not chosen or worker_id in chosen or worker_name in chosen
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEvent:
-    """One message of the server: an action and the tasks it is about (often a stale snapshot of them)."""
-
-    action: Action
-    tasks: tuple[Task, ...]

@@ -15,6 +15,7 @@ from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.network import MemoryNetwork, MemoryServer
 from adapters.testkit.model.stream import server_of
+from application.border import guarded
 from application.counters import unaccounted
 from application.execution import Contexts, Execution
 from application.ports import (
@@ -55,7 +56,7 @@ class WorkerKit:
         self.metrics = MemoryMetrics()
         if isinstance(self.spool, MemorySpool):
             self.spool.take_over()
-        self.server = server_of(self.network, self.metrics)
+        self.server = guarded(server_of(self.network, self.metrics), self.redact)
         contexts = Contexts(self.root, self.server.credentials, self.server.approvals)
         self.worker = Worker(
             host=Host(runtime=runtime, metrics=self.metrics, orphans=NoOrphans(), watchdog=self.watchdog),

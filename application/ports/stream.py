@@ -62,7 +62,8 @@ class Stream(Protocol):
     def decline(self, offer: Offer, why: str, after: float) -> None:
         """The offer is not taken: it is to be made again, to anybody, not before ``after`` seconds. Idempotent.
 
-        Where the server makes it again by itself there is nothing to do. Raises ConnectionLost; then it comes again.
+        Where the server makes it again by itself there is nothing to do. One that was claimed meanwhile is declined
+        before its claim is settled. Raises ConnectionLost; then it comes again.
         """
 
     def announce(self, identity: Identity) -> None:

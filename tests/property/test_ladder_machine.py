@@ -28,7 +28,7 @@ from adapters.process.child import LONG_ROUND, ROUND, SWEEP_GRACE, UNKILLABLE, C
 from adapters.process.ports import Command
 from adapters.process.timers import Timer, Timers
 from adapters.process.tree import Proc
-from application.execution import stamp
+from application.execution import true_cause
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, Urgency
 
@@ -298,7 +298,8 @@ class LadderMachine(RuleBasedStateMachine):
         assert left == set(found.unkillable), "G23 something is alive after the end"
         assert kernel.reaped == (LEADER not in left)
         assert sorted(kernel.closed) == [7, 8, 9]
-        told = stamp(Result(found.reason.status, found.reason), self.token).end_reason
+        cause = true_cause(Result(found.reason.status, found.reason), self.token, owned=True)
+        told = cause[0] if cause else found.reason
         if self.first is not None:
             assert told is self.first, f"G26 it ended as {told}, but {self.first} was first"
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.testkit.simulation import SimNode, Simulation
-from application.leases import OVERRUN, LeaseKeeper, lock_key
-from application.ports import Limits, Ports
+from application.leases import OVERRUN, LeaseKeeper
+from application.ports import Claim, Host, Limits, Offer
 from application.worker import RENEWERS
 from domain.errors import Unavailable
+from domain.task import Task
 
 TASKS = [f"t{number}" for number in range(12)]
 LIMITS = Limits(lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0)
@@ -32,7 +34,10 @@ class Grant:
 
 
 class LockServer:
-    """The Locks port. ``there`` and ``back`` are the seconds that each direction takes, None: it never arrives."""
+    """The Claims port. ``there`` and ``back`` are the seconds that each direction takes, None: it never arrives."""
+
+    keeps_running = False
+    lost = False
 
     def __init__(self, node: SimNode) -> None:
         self._node = node
@@ -49,10 +54,11 @@ class LockServer:
 
     # -- the port ------------------------------------------------------------------------------------------------------
 
-    def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
-        return self._exchange(timeout, lambda: self._grant(key, ttl))
+    def claim(self, offer: Offer, token: str, ttl: float, timeout: float) -> Claim | None:
+        value = self._exchange(timeout, lambda: self._grant(offer.task.id, ttl))
+        return None if value is None else Claim(offer.task, value)
 
-    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+    def extend(self, key: str, value: str, ttl: float, timeout: float) -> bool:
         deadline = self.deadlines[key]
         if self._node.now() + timeout > deadline:
             self.broken.append(f"G14 a renewal of {key} may take {timeout} s, {deadline - self._node.now()} are left")
@@ -65,22 +71,27 @@ class LockServer:
             self.denied.setdefault(value, self._node.now())
         return answer
 
-    def release(self, key: str, value: str, timeout: float) -> None:
+    def settle(self, key: str, value: str, timeout: float) -> bool:
         if value not in self.releasable:
             self.broken.append(f"G18 {key} was released with {value}, which was not asked for")
 
-        def free() -> None:
+        def free() -> bool:
             if (held := self.grants.get(key)) is not None and held.value == value:
                 del self.grants[key]
+                return True
+            return False
 
-        self._exchange(timeout, free)
+        return bool(self._exchange(timeout, free))
 
     # -- the watchdog: what the guardian was told ----------------------------------------------------------------------
 
     def lease(self, task_id: str, deadline: float) -> None:
-        self.deadlines[lock_key(task_id)] = deadline
+        self.deadlines[task_id] = deadline
 
+    def hello(self, shutdown: float) -> None: ...
+    def beat(self) -> None: ...
     def ended(self, task_id: str) -> None: ...
+    def close(self) -> None: ...
 
     # -- the server ----------------------------------------------------------------------------------------------------
 
@@ -124,11 +135,8 @@ class LeaseMachine(RuleBasedStateMachine):
         self.world = Simulation(1)
         self.node = self.world.node("worker", rate=1.0)
         self.server = LockServer(self.node)
-        rest = cast(Any, None)
-        ports = Ports(
-            self.node, rest, cast(Any, self.server), rest, rest, MemoryMetrics(), rest, cast(Any, self.server)
-        )
-        self.keeper = LeaseKeeper(ports, LIMITS)
+        host = Host(self.node, MemoryMetrics(), NoOrphans(), self.server)
+        self.keeper = LeaseKeeper(host, self.server, LIMITS)
         self.lost: Counter[str] = Counter()  # by lock value
         self.held: dict[str, str] = {}  # task -> value, from claim to release
         self.busy: set[str] = set()
@@ -171,10 +179,10 @@ class LeaseMachine(RuleBasedStateMachine):
             self.lost[told[0]] += 1
 
         try:
-            lease = self.keeper.claim(task, lost)
-            if lease is not None:
-                told.append(lease.value)
-                self.held[task] = lease.value
+            claim = self.keeper.claim(Offer(Task(task, "fake")), lost)
+            if claim is not None:
+                told.append(claim.token)
+                self.held[task] = claim.token
         except Unavailable:
             pass
         self.busy.discard(task)
@@ -227,7 +235,7 @@ class LeaseMachine(RuleBasedStateMachine):
         if not self.held:
             return
         task = data.draw(st.sampled_from(sorted(self.held)))
-        self.server.grants[lock_key(task)] = Grant("other", self.world.time + 60.0)
+        self.server.grants[task] = Grant("other", self.world.time + 60.0)
         self.robbed.add(self.held[task])
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 7.0, 25.0]))
@@ -262,17 +270,16 @@ class LeaseMachine(RuleBasedStateMachine):
     def check(self, frozen: bool = False) -> None:
         assert not self.server.broken, self.server.broken
         for task, value in self.held.items():
-            key = lock_key(task)
-            if self.node.now() >= self.server.deadlines[key]:
+            if self.node.now() >= self.server.deadlines[task]:
                 self.over.add(value)
             assert not (value in self.over and self.keeper.holds(task)), (
                 f"G15 {task} is held again, though the guardian ended it"
             )
             if self.keeper.holds(task) and value not in self.robbed:
-                grant = self.server.grants[key]
+                grant = self.server.grants[task]
                 assert grant.value == value
                 assert grant.until > self.world.time, f"G13 {task} is believed to be held"
-                left = self.server.deadlines[key] - self.node.now()
+                left = self.server.deadlines[task] - self.node.now()
                 assert grant.until - self.world.time >= left + MARGIN - 1e-6, f"G13 the margin of {task} is used up"
             assert self.lost[value] <= 1, f"the loss of {task} was told {self.lost[value]} times"
             if value in self.server.denied and not frozen:
@@ -281,7 +288,7 @@ class LeaseMachine(RuleBasedStateMachine):
             if self.lost[value]:
                 assert not self.keeper.holds(task)
             elif not frozen:
-                over = self.node.now() - self.server.deadlines[key]
+                over = self.node.now() - self.server.deadlines[task]
                 since = self.world.time - max(self.node.frozen_until, 0.0)
                 assert over < LATE or since < 0.5, f"G15 {task} lost its lock {over} s ago and nobody was told"
         for value, count in self.lost.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -12,29 +11,30 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.testkit.simulation import SimNode, Simulation
-from application.link import Link
-from application.ports import Identity, Limits, Node, Ports
+from application.link import Link, Listener
+from application.ports import Host, Identity, LinkTimes, Offer, Stop
 from domain.errors import ConnectionLost, ConnectionRefused, Unavailable
-from domain.task import Action, TaskEvent
+from domain.task import Task
 
 IDENTITY = Identity("id", "w")
-LIMITS = Limits(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=8.0)
-FOUND = LIMITS.ping_interval + LIMITS.pong_timeout + 2.0
+TIMES = LinkTimes(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=8.0)
+FOUND = TIMES.ping_interval + TIMES.pong_timeout + 2.0
 CONNECT_TIME = 20.0  # seconds: the longest that one try may take
 WISH = 15.0  # seconds that a refusing server asks for
-EVENT = TaskEvent(Action.RUN, ())
+EVENT = Offer(Task("t", "fake"))
 
 
 class Line:
-    """The Transport port. Each method yields, so that another thread may come between any two calls."""
+    """The Stream port. Each method yields, so that another thread may come between any two calls."""
 
     def __init__(self, node: SimNode) -> None:
         self._node = node
         self.connect_fault = ""
         self.deaf = False  # half open: sends go nowhere, nothing comes
         self.send_fails = False
-        self.arriving: list[tuple[int, TaskEvent]] = []
+        self.arriving: list[tuple[int, Offer | Stop]] = []
         self.number = 0  # of the connection
         self.open = False
         self.reset = False
@@ -67,7 +67,7 @@ class Line:
         self.last_sign = self._node.now()
         self.deaf_since = self._node.now() if self.deaf else None
 
-    def receive(self, timeout: float) -> Sequence[TaskEvent]:
+    def receive(self, room: int, timeout: float) -> Sequence[Offer | Stop]:
         end = self._node.now() + timeout
         while self._node.now() < end:
             self._live()
@@ -80,7 +80,9 @@ class Line:
             self._node.sleep(0.1)
         return []
 
-    def send(self, report: object) -> None: ...
+    def decline(self, offer: Offer, why: str, after: float) -> None: ...
+
+    def announce(self, identity: Identity) -> None: ...
 
     def ping(self) -> None:
         self._node.sleep(0.0)
@@ -111,21 +113,21 @@ class LinkMachine(RuleBasedStateMachine):
         self.world = Simulation(1)
         self.node = self.world.node("worker")
         self.line = Line(self.node)
-        rest = cast(Any, None)
-        ports = Ports(self.node, cast(Any, self.line), rest, rest, rest, MemoryMetrics(), rest, NoWatchdog())
-        self.link = Link(ports, Node(IDENTITY, LIMITS), lambda: IDENTITY)
+        host = Host(self.node, MemoryMetrics(), NoOrphans(), NoWatchdog())
+        self.link = Link(host, self.line, TIMES, lambda: IDENTITY)
         self.ups: list[int] = []
-        self.received: list[tuple[int, TaskEvent]] = []
+        self.received: list[tuple[int, Offer | Stop]] = []
         self.sent = 0
         self.unwell = 0.0  # seconds: when something was wrong last
         self.closing = False
+        listener = Listener(lambda: 1, self.handle, self.on_up)
         self.loops = [
-            self.node.start("link", lambda: self.link.run(lambda: self.closing, self.handle, self.on_up)),
+            self.node.start("link", lambda: self.link.run(lambda: self.closing, listener)),
             self.node.start("heartbeat", lambda: self.link.heartbeat(lambda: self.closing)),
         ]
         self.pass_time(1.0)
 
-    def handle(self, event: TaskEvent) -> None:
+    def handle(self, event: Offer | Stop) -> None:
         self.received.append((self.line.number, event))
 
     def on_up(self) -> None:
@@ -196,7 +198,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.line.connect_fault, self.line.deaf, self.line.send_fails = "", False, False
         self.line.deaf_since = None
         try:
-            self.pass_time(max(LIMITS.reconnect_cap, WISH) + CONNECT_TIME + 2.0)
+            self.pass_time(max(TIMES.reconnect_cap, WISH) + CONNECT_TIME + 2.0)
             assert self.line.open, "G47 it is not connected again"
             assert not self.line.reset
             assert self.link.up.is_set()

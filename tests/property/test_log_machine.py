@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,17 +21,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from adapters.apiserver.task_logs import HttpTaskLogs
+from adapters.guardian.unguarded import NoWatchdog
+from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.spool import task_log
 from adapters.spool.file import FileSpool
 from adapters.spool.memory import MemorySpool
 from adapters.spool.utf8 import cap_marker, cut_between_characters, repair
 from adapters.testkit.simulation import SimNode, Simulation
 from application.log_delivery import LogDelivery
-from application.ports import LogSpool, Ports
+from application.ports import Disk, Host, LogSpool
 from domain.errors import NotFound, Unavailable
 
-TASKS = ["a", "b", "c", "d", "e"]
+TASKS = [f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcde"]
 LIMIT = 100_000
 BATCH_LIMIT = 64 * 1024
 OUTPUT = st.one_of(
@@ -60,7 +64,7 @@ SOME_FATE = st.sampled_from(sorted(FATES) + 2 * sorted(TORN))
 
 
 class LogServer:
-    """The TaskLogs port."""
+    """The API server's logs, behind the client of its adapter."""
 
     def __init__(self, own: SimNode) -> None:
         self.node: SimNode
@@ -73,8 +77,40 @@ class LogServer:
         self.in_flight: dict[str, Callable[[], None]] = {}
         self.broken: list[str] = []
 
-    def append(self, task_id: str, text: str) -> int:
-        data = text.encode()
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        task_id = path.split("/")[2]
+        self._exchange(task_id, lambda: None, lambda: None)
+        if not self.logs[task_id]:
+            raise NotFound(task_id)
+        return {"content": self.logs[task_id].decode()}
+
+    def post(
+        self,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = False,
+    ) -> Any:
+        assert document is not None
+        return {"size": self._append(path.split("/")[2], document["content"].encode())}
+
+    def put(self, path: str, document: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+        task_id = path.split("/")[2]
+        if not self.logs[task_id]:
+            raise NotFound(task_id)
+        self._exchange(task_id, lambda: self.logs.update({task_id: document["content"].encode()}), lambda: None)
+
+    def close(self) -> None: ...
+
+    def _append(self, task_id: str, data: bytes) -> int:
         if not data:
             self.broken.append("G44 an empty append")
         if len(data) > BATCH_LIMIT:
@@ -85,15 +121,6 @@ class LogServer:
         self._exchange(task_id, lambda: self.add(task_id, data), lambda: self.tear(task_id, data))
         self.flying[task_id] -= 1
         return len(self.logs[task_id])
-
-    def read(self, task_id: str) -> bytes | None:
-        self._exchange(task_id, lambda: None, lambda: None)
-        return self.logs[task_id] or None
-
-    def replace(self, task_id: str, text: str) -> None:
-        if not self.logs[task_id]:
-            raise NotFound(task_id)
-        self._exchange(task_id, lambda: self.logs.update({task_id: text.encode()}), lambda: None)
 
     def add(self, task: str, data: bytes) -> None:
         self.logs[task] += data
@@ -159,9 +186,9 @@ class LogMachine(RuleBasedStateMachine):
 
     def be_born(self) -> None:
         self.node = self.server.node = self.world.node("worker")
-        rest = cast(Any, None)
-        ports = Ports(self.node, rest, cast(Any, self.server), rest, self.spool, MemoryMetrics(), rest, rest)
-        delivery = LogDelivery(ports)
+        host = Host(self.node, MemoryMetrics(), NoOrphans(), NoWatchdog())
+        disk = Disk(MemoryJournal(), self.spool)
+        delivery = LogDelivery(host, disk, HttpTaskLogs(self.server, self.node.now))
         for number in range(2):
             self.node.start(f"logs-{number}", lambda: delivery.run(lambda: False))
 

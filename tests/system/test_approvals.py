@@ -13,10 +13,11 @@ from adapters.runners.approval import ApprovalRunner
 from adapters.testkit.model.faults import DISCARD, REFUSE, Fault
 from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import WorkerKit
-from application.ports import Identity, Limits
+from application.ports import Identity, Limits, LinkTimes
 from domain.runner import RunnerRegistry
 
 ARGS = json.dumps({"title": "Release?", "user_ids": ["u-1"]})
+SOON = LinkTimes(reconnect_cap=0.05)
 Start = Callable[[], WorkerKit]
 
 
@@ -28,7 +29,7 @@ def start(server: MemoryServer, tmp_path: Path) -> Iterator[Start]:
 
     def make() -> WorkerKit:
         identity = Identity("6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12", "w1", tasks=("approval",))
-        kit = WorkerKit(server.way(), registry, Limits(drain=1.0, reconnect_cap=0.05), identity, root=tmp_path)
+        kit = WorkerKit(server.way(), registry, Limits(drain=1.0), SOON, identity, root=tmp_path)
         kits.append(kit)
         kit.worker.start()
         assert kit.worker.link.up.wait(5)

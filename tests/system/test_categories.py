@@ -15,7 +15,7 @@ from adapters.testkit.model.faults import REFUSE, Fault
 from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import WorkerKit
 from application import categories
-from application.ports import Identity, Limits
+from application.ports import Identity, Limits, LinkTimes
 from domain.runner import RunnerRegistry
 
 WORKER = "6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12"
@@ -34,7 +34,8 @@ def start(server: MemoryServer, tmp_path: Path) -> Iterator[Start]:
         kit = WorkerKit(
             server.way(),
             registry,
-            Limits(grace=0.2, drain=2.0, reconnect_cap=0.05),
+            Limits(grace=0.2, drain=2.0),
+            LinkTimes(reconnect_cap=0.05),
             Identity(WORKER, "w1", tasks=("command", "git")),
             root=tmp_path,
         )

@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from adapters.apiserver.coordination import HttpCoordination
 
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.locks import HttpGate
+from adapters.apiserver.server import server_over
 from adapters.apiserver.stream import LinkOptions, WebSocketTransport
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.runners.base import BaseRunner
 from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.memory import MemorySpool
 from adapters.testkit.apiserver import SimulatedServer
-from adapters.testkit.workers import NoOrphans
 from adapters.wire.endpoints import ApiAddress
 from application.counters import unaccounted
 from application.execution import Contexts, Execution
-from application.ports import Identity, Limits, Node, Ports, Report
+from application.ports import Disk, Host, Identity, Limits, LinkTimes, Node, Report, Stop, Verb
 from application.worker import Worker
 from domain.errors import ConnectionLost, TransportError
 from domain.result import EndReason, Result
@@ -36,10 +37,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 OVER = ("success", "failed", "error", "timeout", "stopped", "canceled")
 TOKEN = "t0ken"
-LIMITS = Limits(
-    ping_interval=0.3, pong_timeout=0.5, reconnect_cap=0.2, lease_ttl=20.0, acquire_ttl=8.0, drain=5.0, grace=0.5
-)
-FOUND = LIMITS.ping_interval + LIMITS.pong_timeout + 2.0
+LIMITS = Limits(lease_ttl=20.0, acquire_ttl=8.0, drain=5.0, grace=0.5)
+TIMES = LinkTimes(ping_interval=0.3, pong_timeout=0.5, reconnect_cap=0.2)
+FOUND = TIMES.ping_interval + TIMES.pong_timeout + 2.0
 MARGIN = 1.0  # seconds that a loaded machine may add
 MODES = [
     (Mode.HOLE, 0), (Mode.HOLE_UP, 0), (Mode.HOLE_DOWN, 0), (Mode.REFUSE, 0), (Mode.RESET, 0), (Mode.SLOW, 30),
@@ -91,18 +91,22 @@ class Whole:
         address = ApiAddress.parse(proxy.url)
         self.metrics, self.spool = MemoryMetrics(), MemorySpool()
         self.client = ApiClient(address, lambda: TOKEN, timeout=1.0)
-        coordination = HttpCoordination(self.client)
         options = LinkOptions(connect_timeout=1.0, send_timeout=1.0, lock_ttl=2.0)
-        self.transport = WatchedTransport(address, coordination, lambda: TOKEN, self.metrics, options)
+        self.transport = WatchedTransport(address, HttpGate(self.client), lambda: TOKEN, self.metrics, options)
         self.transport.tried = threading.Event()
         runtime = ThreadRuntime()
-        ports = Ports(
-            runtime, self.transport, coordination, MemoryJournal(), self.spool, self.metrics, NoOrphans(), NoWatchdog()
-        )
+        self.ports = server_over(self.client, self.transport, runtime.now, TIMES)
         registry = RunnerRegistry()
         registry.register("fake", lambda: Lines(server))
-        execution = Execution(runtime, registry, Contexts(root, coordination, coordination))
-        self.worker = Worker(ports, Node(self.identity, LIMITS), execution, lambda text: text)
+        execution = Execution(runtime, registry, Contexts(root, self.ports.credentials, self.ports.approvals))
+        self.worker = Worker(
+            host=Host(runtime, self.metrics, NoOrphans(), NoWatchdog()),
+            disk=Disk(MemoryJournal(), self.spool),
+            server=self.ports,
+            node=Node(self.identity, LIMITS),
+            execution=execution,
+            redact=lambda text: text,
+        )
 
     def registered(self) -> bool:
         with self.server.guard:
@@ -166,7 +170,7 @@ class Traffic:
                 push(self._whole.server, self._task)
             try:
                 if self._up:
-                    self._whole.transport.send(Report(self._task, None))
+                    self._whole.ports.outcomes.progress(Report(self._task, Verb.PROGRESS), "")
             except TransportError:
                 pass
 
@@ -245,7 +249,7 @@ def test_nothing_of_a_cut_message_is_seen_on_the_next_connection(
     address = ApiAddress.parse(proxy.url)
     client = ApiClient(address, lambda: TOKEN, timeout=2.0)
     metrics = MemoryMetrics()
-    transport = WebSocketTransport(address, HttpCoordination(client), lambda: TOKEN, metrics)
+    transport = WebSocketTransport(address, HttpGate(client), lambda: TOKEN, metrics)
     identity = Identity("5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12", "w2", tasks=("fake",))
     torn, good = (server.add_task(category="fake", name=name, status="success") for name in ("torn", "good"))
     try:
@@ -254,13 +258,12 @@ def test_nothing_of_a_cut_message_is_seen_on_the_next_connection(
             proxy.mode(Mode.CUT, amount)
             push_in_pieces(server, torn)
             with pytest.raises(ConnectionLost):
-                transport.receive(5.0)
+                transport.receive(1, 5.0)
             proxy.mode(Mode.PASS)
             transport.connect(identity)
             push(server, good)
-            (event,) = transport.receive(5.0)
-            assert [task.id for task in event.tasks] == [good]
-            assert transport.receive(0) == []
+            assert [event.task_id for event in transport.receive(1, 5.0) if isinstance(event, Stop)] == [good]
+            assert transport.receive(1, 0) == []
             transport.close()
     finally:
         transport.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.apiserver.claims import lock_key
 from adapters.testkit.apiserver import SimulatedServer
-from application.leases import lock_key
 from tests.support import clockjump
 from tests.support.clockjump import DAY, YEAR, ClockJump
 from tests.support.program import Program, Start, wait_until

@@ -24,8 +24,9 @@ from typing import Any
 import pytest
 import trustme
 
-from adapters.apiserver.coordination import HttpCoordination
+from adapters.apiserver.approvals import HttpApprovals
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.records import HttpRecords
 from adapters.process import tree
 from adapters.process.ports import Command
 from adapters.process.supervisor import Supervisor
@@ -240,7 +241,7 @@ def approval(peer: Silence) -> Waiting:
     client = ApiClient(ApiAddress.parse(f"http://127.0.0.1:{peer.tcp()}"), lambda: "token", timeout=20)
     peer.stack.callback(client.close)
     peer.lingering = ("approval",)  # it withdraws the question if an answer still comes
-    context = peer.context(approvals=HttpCoordination(client))
+    context = peer.context(approvals=HttpApprovals(client))
     return Waiting(ApprovalRunner(), context, peer.asked, {"title": "Release?", "user_ids": ["u"]})
 
 
@@ -251,7 +252,7 @@ def credential(make: Callable[[], Runner], **args: Any) -> Callable[[Silence], W
         client = ApiClient(ApiAddress.parse(f"http://127.0.0.1:{peer.tcp()}"), lambda: "token", timeout=20)
         peer.stack.callback(client.close)
         peer.lingering = ("credential", "message")
-        return Waiting(make(), peer.context(credentials=HttpCoordination(client)), peer.asked, args)
+        return Waiting(make(), peer.context(credentials=HttpRecords(client)), peer.asked, args)
 
     return waiting
 

@@ -20,9 +20,9 @@ from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.simulation import Simulation
 from adapters.testkit.workers import WorkerKit
 from application.backoff import Backoff
-from application.execution import Execution, stamp
+from application.execution import Execution, true_cause
 from application.loops import HANG, Closing, Loops
-from application.ports import Entry, Limits, Report
+from application.ports import Entry, Limits, Offer, Report, Verb
 from application.runs import Run
 from domain.result import EndReason, Result
 from domain.runner import CancelRequest, CancelToken, ExecutionContext, RunnerRegistry
@@ -116,11 +116,11 @@ def test_each_state_of_a_former_life_has_its_end(server: MemoryServer, registry:
     server.model.tasks[approval]["category"] = "approval"
     foreign = server.add_task(status="running", worker_id="4c3396cf-7601-48b7-aee2-002f906bfdc1")
     journal.accept(Entry(finished, "accepted", save_log=True))
-    journal.finish(finished, Report(finished, Status.FAILED, '{"exit_code":7}'), 1.0)
+    journal.finish(finished, Report(finished, Verb.ENDED, Status.FAILED, EndReason.EXIT_CODE, '{"exit_code":7}'), 1.0)
     journal.accept(Entry(started, "accepted", category="command"))
     journal.started(started)
     journal.running(started, 1, 1, "other boot")
-    journal.accept(Entry(accepted, "accepted", category="command", lock_value="x"))
+    journal.accept(Entry(accepted, "accepted", category="command", token="x"))
     journal.accept(Entry(foreign, "accepted", category="command"))
     server.model.tasks[accepted]["command"] = "true"
     spool.open(finished)
@@ -161,7 +161,7 @@ def test_a_result_that_the_server_never_takes_is_buried_and_blocks_nobody(
     kit = WorkerKit(server.way(), registry, Limits(grace=0.5, drain=1.0, dead_letter_age=0.0), journal=journal)
     gone = "00000000-0000-4000-8000-000000000001"
     journal.accept(Entry(gone, "accepted"))
-    journal.finish(gone, Report(gone, Status.SUCCESS, "{}"), 1.0)
+    journal.finish(gone, Report(gone, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, "{}"), 1.0)
     kit.worker.start()
     good = server.add_task()
     server.offer(good)
@@ -236,6 +236,10 @@ class Odd:
         self._maybe("cleanup")
 
 
+def made_run(task: Task) -> Run:
+    return Run(task, Offer(task))
+
+
 class NoContexts:
     def make(self, task: Task, write: object) -> ExecutionContext:
         return ExecutionContext()
@@ -249,7 +253,7 @@ def test_whatever_a_runner_does_exactly_one_result_comes_out(
 ) -> None:  # G1, G2, G4 of the runners
     registry = RunnerRegistry()
     registry.register("odd", lambda: Odd(where))
-    run = Run(Task("t", "odd"))
+    run = made_run(Task("t", "odd"))
     if where == "stop":
         run.token.cancel(CancelRequest(EndReason.STOPPED))
     result = Execution(ThreadRuntime(), registry, NoContexts()).run(run, lambda _: None)  # type: ignore[arg-type]
@@ -261,7 +265,7 @@ def test_whatever_a_runner_does_exactly_one_result_comes_out(
 def test_a_runner_that_would_end_the_program_ends_only_its_task(where: str, error: BaseException) -> None:  # G61
     registry = RunnerRegistry()
     registry.register("odd", lambda: Odd(where, error))
-    run = Run(Task("t", "odd"))
+    run = made_run(Task("t", "odd"))
     run.token.cancel(CancelRequest(EndReason.STOPPED))
     result = Execution(ThreadRuntime(), registry, NoContexts()).run(run, lambda _: None)  # type: ignore[arg-type]
     assert result.end_reason is (EndReason.INTERNAL if where in ("parse", "execute") else EndReason.COMPLETED)
@@ -271,7 +275,7 @@ def test_a_runner_that_would_end_the_program_ends_only_its_task(where: str, erro
 def test_what_is_no_result_is_told_by_its_name(rubbish: object) -> None:
     registry = RunnerRegistry()
     registry.register("odd", lambda: Odd("never", returns=rubbish))
-    result = Execution(ThreadRuntime(), registry, NoContexts()).run(Run(Task("t", "odd")), lambda _: None)  # type: ignore[arg-type]
+    result = Execution(ThreadRuntime(), registry, NoContexts()).run(made_run(Task("t", "odd")), lambda _: None)  # type: ignore[arg-type]
     assert (result.status, result.error) == (
         Status.ERROR,
         f"TypeError: execute returned {type(rubbish).__name__} and not a Result",
@@ -306,7 +310,7 @@ def test_a_runner_of_the_base_that_returns_rubbish_is_told_what_to_return(run: A
 def test_what_cannot_be_run_says_so(task: Task) -> None:
     registry = RunnerRegistry()
     registry.register("odd", lambda: Odd("never"))
-    result = Execution(ThreadRuntime(), registry, NoContexts()).run(Run(task), lambda _: None)  # type: ignore[arg-type]
+    result = Execution(ThreadRuntime(), registry, NoContexts()).run(made_run(task), lambda _: None)  # type: ignore[arg-type]
     assert (result.status, result.end_reason) == (Status.ERROR, EndReason.INVALID_TASK)
     assert result.error
 
@@ -315,6 +319,6 @@ def test_the_true_reason_replaces_a_bare_stop() -> None:
     token = CancelToken()
     token.cancel(CancelRequest(EndReason.LEASE_LOST, note="the lock was lost"))
     stopped = Result(Status.STOPPED, EndReason.STOPPED, error="stopped")
-    assert stamp(stopped, token).end_reason is EndReason.LEASE_LOST
+    assert true_cause(stopped, token, owned=True) == (EndReason.LEASE_LOST, "the lock was lost")
     finished = Result(Status.SUCCESS, EndReason.COMPLETED)
-    assert stamp(finished, token) is finished
+    assert true_cause(finished, token, owned=True) is None

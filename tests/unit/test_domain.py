@@ -19,7 +19,7 @@ from domain.runner import (
     Urgency,
 )
 from domain.status import Status
-from domain.task import Action, Metadata, Task, TaskEvent
+from domain.task import Metadata, Task
 
 STOP = CancelRequest(EndReason.STOPPED)
 KILL = CancelRequest(EndReason.KILLED, Urgency.NOW)
@@ -127,9 +127,9 @@ def test_a_task_is_for_whom_it_selects() -> None:
 
 
 def test_words_cannot_be_changed() -> None:
-    event = TaskEvent(Action.RUN, (Task("t", "command"),))
+    task = Task("t", "command")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        event.tasks[0].name = "x"  # type: ignore[misc]
+        task.name = "x"  # type: ignore[misc]
 
 
 def test_a_credential_does_not_show_its_value() -> None:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from typing import Any, cast
 
 import pytest
 
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.testkit.simulation import SimNode, Simulation
 from application.leases import OVERRUN, LeaseKeeper
-from application.ports import Limits, Ports
+from application.ports import Claim, Host, Limits, Offer, Watchdog
 from application.worker import RENEWERS
 from domain.errors import Unavailable
+from domain.task import Task
 
 
-class SlowLocks:
+def offer(task_id: str) -> Offer:
+    return Offer(Task(task_id, "fake"))
+
+
+class Granting:
+    """The Claims port of a server that gives each task to whoever asks, and where the claim protects the run."""
+
+    keeps_running = False
+
+    def claim(self, offer: Offer, token: str, ttl: float, timeout: float) -> Claim | None:
+        return Claim(offer.task, "value")
+
+    def settle(self, task_id: str, token: str, timeout: float) -> bool:
+        return True
+
+
+class SlowLocks(Granting):
     """Each renewal takes half a second, and one at a time for each lock; the first ``failing`` ones fail.
 
     While the first one is under way, the worker's process stands still for ``frozen`` seconds.
@@ -30,10 +46,7 @@ class SlowLocks:
         self.under_way: Counter[str] = Counter()
         self.renewed = 0
 
-    def acquire(self, key: str, ttl: float, timeout: float) -> str:
-        return "value"
-
-    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+    def extend(self, key: str, token: str, ttl: float, timeout: float) -> bool:
         assert self.under_way[key] == 0, "two renewals of one lock at a time"
         self.under_way[key] += 1
         if self._frozen:
@@ -48,9 +61,8 @@ class SlowLocks:
         return True
 
 
-def outside(node: SimNode, transport: object, coordination: object) -> Ports:
-    parts = (transport, coordination, None, None, MemoryMetrics(), None, NoWatchdog())
-    return Ports(node, *[cast(Any, part) for part in parts])
+def host(node: SimNode, watchdog: Watchdog | None = None) -> Host:
+    return Host(node, MemoryMetrics(), NoOrphans(), watchdog or NoWatchdog())
 
 
 def hold(count: int, loops: int = RENEWERS, failing: int = 0, frozen: float = 0.0) -> tuple[list[int], SlowLocks]:
@@ -58,12 +70,12 @@ def hold(count: int, loops: int = RENEWERS, failing: int = 0, frozen: float = 0.
     world = Simulation(3)
     node = world.node("w")
     locks, lost = SlowLocks(node, failing, frozen), []
-    keeper = LeaseKeeper(outside(node, None, locks), Limits(lease_ttl=60.0, acquire_ttl=60.0))
+    keeper = LeaseKeeper(host(node), locks, Limits(lease_ttl=60.0, acquire_ttl=60.0))
     over = node.event()
 
     def claim() -> None:
         for number in range(count):
-            keeper.claim(str(number), lambda number=number: lost.append(number))  # type: ignore[misc]
+            keeper.claim(offer(str(number)), lambda number=number: lost.append(number))  # type: ignore[misc]
         node.sleep(300.0)
         over.set()
 
@@ -93,16 +105,13 @@ def test_a_renewal_that_comes_after_the_end_is_none() -> None:
     assert lost == [0]
 
 
-class Deaf:
+class Deaf(Granting):
     """Grants each lock, and never answers a renewal."""
 
     def __init__(self, node: SimNode) -> None:
         self._node = node
 
-    def acquire(self, key: str, ttl: float, timeout: float) -> str:
-        return "value"
-
-    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
+    def extend(self, task_id: str, token: str, ttl: float, timeout: float) -> bool:
         self._node.sleep(timeout)
         raise Unavailable("no answer in time")
 
@@ -112,15 +121,14 @@ def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_lon
     """The young lock is being renewed, in vain, by the only loop when the old one ends."""
     world = Simulation(3)
     node = world.node("w")
-    keeper = LeaseKeeper(outside(node, None, Deaf(node)), Limits(acquire_ttl=60.0))
+    keeper = LeaseKeeper(host(node), Deaf(node), Limits(acquire_ttl=60.0))
     over, late = node.event(), []
 
     def claim(task: str) -> None:
         def lost() -> None:
-            late.append(node.now() - lease.deadline)
+            late.append(node.now() - keeper._leases[task].deadline)
 
-        lease = keeper.claim(task, lost)
-        assert lease is not None
+        assert keeper.claim(offer(task), lost) is not None
 
     def claims() -> None:
         claim("old")
@@ -139,24 +147,29 @@ def test_a_renewal_that_is_never_answered_hides_the_end_of_no_other_lock_for_lon
 
 
 class Store:
-    """The lock store and what it says next. ``answer``: None is no answer."""
+    """The server's claims, what it says next, and the guardian. ``answer``: None is no answer."""
 
     def __init__(self, node: SimNode, keeps_running: bool = True) -> None:
         self._node = node
         self.keeps_running = keeps_running
+        self.lost = False
         self.answer: bool | None = True
         self.slow = 0.0
         self.calls: list[tuple[str, float]] = []
         self.deadlines: dict[str, float] = {}  # what the guardian was told
 
-    def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
-        return "value" if self._say("acquire", ttl) else None
+    def claim(self, offer: Offer, token: str, ttl: float, timeout: float) -> Claim | None:
+        return Claim(offer.task, "value") if self._say("claim", ttl) else None
 
-    def refresh(self, key: str, value: str, ttl: float, timeout: float) -> bool:
-        return self._say("refresh", ttl)
+    def extend(self, task_id: str, token: str, ttl: float, timeout: float) -> bool:
+        return self._say("extend", ttl)
 
-    def release(self, key: str, value: str, timeout: float) -> bool:
-        return self._say("release", 0.0)
+    def settle(self, task_id: str, token: str, timeout: float) -> bool:
+        return self._say("settle", 0.0)
+
+    def hello(self, shutdown: float) -> None: ...
+    def beat(self) -> None: ...
+    def close(self) -> None: ...
 
     def lease(self, task_id: str, deadline: float) -> None:
         self.deadlines[task_id] = deadline
@@ -177,13 +190,12 @@ def claimed(limits: Limits, keeps_running: bool = True) -> tuple[Simulation, Sim
     world = Simulation(3)
     node = world.node("w")
     store, lost = Store(node, keeps_running), list[str]()
-    ports = replace(outside(node, None, store), watchdog=cast(Any, store))
-    keeper = LeaseKeeper(ports, limits)
-    assert keeper.claim("t", lambda: lost.append("t")) is not None
+    keeper = LeaseKeeper(host(node, store), store, limits)
+    assert keeper.claim(offer("t"), lambda: lost.append("t")) is not None
     return world, node, store, keeper, lost
 
 
-@pytest.mark.parametrize(("hold", "last"), [(0.0, ("release", 0.0)), (10.0, ("refresh", 10.0))])
+@pytest.mark.parametrize(("hold", "last"), [(0.0, ("settle", 0.0)), (10.0, ("extend", 10.0))])
 def test_a_task_that_was_read_to_run_needs_no_lock_any_more(hold: float, last: tuple[str, float]) -> None:
     world, _, store, keeper, lost = claimed(Limits())
     assert keeper.fence("t", hold)
@@ -226,7 +238,7 @@ def test_a_renewal_that_is_under_way_when_the_lock_goes_sets_the_guardian_no_dea
     world, node, store, keeper, lost = claimed(Limits(acquire_ttl=9.0))
     node.start("leases", lambda: keeper.run(lambda: False))
     store.slow = 1.0
-    world.run(lambda: store.calls[-1][0] == "refresh", 10.0)
+    world.run(lambda: store.calls[-1][0] == "extend", 10.0)
     store.slow = 0.0
     node.start("fence", lambda: keeper.fence("t", 0.0) and None)
     world.run(lambda: keeper.owns("t") and not keeper.holds("t"), 0.5)
@@ -240,8 +252,8 @@ def test_a_lost_lock_is_had_again_where_it_still_is_ours_or_free() -> None:
     world.time += 100.0
     assert not keeper.holds("t")
     assert keeper.regain("t")
-    assert (keeper.holds("t"), store.calls[-1][0]) == (True, "refresh")
+    assert (keeper.holds("t"), store.calls[-1][0]) == (True, "extend")
     world.time += 100.0
     store.answer = False
     assert not keeper.regain("t")
-    assert [call for call, _ in store.calls[-2:]] == ["refresh", "acquire"]
+    assert [call for call, _ in store.calls[-2:]] == ["extend", "claim"]

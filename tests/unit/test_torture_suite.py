@@ -30,9 +30,12 @@ def test_two():
 """
 
 
-@pytest.mark.parametrize("module", ["torture", "mutants", "world", "demo", "apiserver"])
+SUPPORT = [f"tests.support.{name}" for name in ("torture", "mutants", "world", "demo")]
+
+
+@pytest.mark.parametrize("module", [*SUPPORT, "adapters.testkit.apiserver"])
 def test_who_asks_for_help_starts_nothing(module: str) -> None:
-    command = [sys.executable, "-m", f"adapters.testkit.{module}", "--help"]
+    command = [sys.executable, "-m", module, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout[:6]) == (0, "usage:")
 

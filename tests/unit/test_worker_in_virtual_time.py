@@ -19,7 +19,7 @@ from adapters.testkit.model.tasks import stamp
 from adapters.testkit.simulation import SimNode, Simulation
 from adapters.testkit.workers import WorkerKit
 from application.counters import unaccounted
-from application.ports import Entry, Identity, Limits, Report
+from application.ports import Entry, Identity, Limits, LinkTimes, Report, Verb
 from domain.errors import ConnectionRefused, Unavailable
 from domain.result import EndReason, Result
 from domain.runner import ExecutionContext, RunnerRegistry
@@ -72,7 +72,13 @@ class Sleeper:
 
 
 class Scene:
-    def __init__(self, limits: Limits | None = None, journal: MemoryJournal | None = None, seed: int = 1) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        journal: MemoryJournal | None = None,
+        seed: int = 1,
+        times: LinkTimes | None = None,
+    ) -> None:
         self._sim = Simulation(seed)
         self._server = self._sim.node("server")
         self.node = self._sim.node("worker")
@@ -82,7 +88,9 @@ class Scene:
         self.calls = network.calls = Counter()
         registry = RunnerRegistry()
         registry.register("fake", lambda: Sleeper(self))
-        self.kit = WorkerKit(network, registry, limits or Limits(), journal=journal or MemoryJournal())
+        self.kit = WorkerKit(
+            network, registry, limits or Limits(), times or LinkTimes(), journal=journal or MemoryJournal()
+        )
         self._server.start("server", self._serve)
         self.node.start("worker", self.kit.worker.start)
 
@@ -111,7 +119,7 @@ class Scene:
 def decided(task: str) -> MemoryJournal:
     journal = MemoryJournal()
     journal.accept(Entry(task, "accepted", started=True))
-    journal.finish(task, Report(task, Status.SUCCESS, "{}"), 1.0)
+    journal.finish(task, Report(task, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, "{}"), 1.0)
     return journal
 
 
@@ -351,7 +359,7 @@ def test_what_is_claimed_in_time_is_started_however_soon_its_deadline_is(
             scene.model.faults.add(Fault("update running *", DISCARD, nth=1))
         assert scene.live(60.0, lambda: bool(scene.model.connections))
         scene.live(
-            scene.model._timeout_at - scene.model.clock() - left - 0.1
+            scene.model._timeouts.due() - scene.model.clock() - left - 0.1
         )  # the check comes right after the deadline
         task = scene.add_task(command="20", timeout_at=stamp(scene.model.clock() + left))
         scene.model.broadcast(task)
@@ -429,7 +437,7 @@ def test_what_a_crash_left_unstarted_is_handed_back_under_its_lock() -> None:  #
     journal = MemoryJournal()
     with Scene(journal=journal) as scene:
         task = scene.add_task(command="1", status="running", worker_id=scene.kit.identity.id)
-        journal.accept(Entry(task, "accepted", category="fake", lock_value="of the former life"))
+        journal.accept(Entry(task, "accepted", category="fake", token="of the previous run"))
         assert scene.model.locks.acquire(f"task:lock:{task}", 60.0)
         scene.live(50.0)
         assert (scene.started, scene.status(task)) == ([], "running")
@@ -456,7 +464,7 @@ def test_registering_anew_pays_for_no_failure() -> None:
                 connection.wake()
             assert scene.live(60.0, lambda before=before: scene.kit.metrics.snapshot()["connects"] > before), failure  # type: ignore[misc]
         before = scene.kit.metrics.snapshot()["connects"]
-        scene.kit.worker.link.renew()
+        scene.kit.worker.link.announce()
         assert scene.live(1.0, lambda: scene.kit.metrics.snapshot()["connects"] > before)
 
 
@@ -473,7 +481,7 @@ def test_a_connection_that_lasted_lets_the_next_failure_start_from_the_beginning
         assert scene.live(60.0, lambda: "connecting anew in" in caplog.text)
         return float(caplog.text.split("connecting anew in ")[1].split()[0])
 
-    with Scene(Limits(reconnect_cap=1000.0)) as scene:
+    with Scene(times=LinkTimes(reconnect_cap=1000.0)) as scene:
         for _ in range(9):
             assert scene.live(2000.0, scene.kit.worker.link.up.is_set)
             delay = lose()
@@ -494,7 +502,7 @@ def test_the_next_try_to_connect_waits_as_long_as_the_server_asked(
             tries.append(scene.node.now())
             raise error
 
-        monkeypatch.setattr(scene.kit.transport, "connect", refuse)
+        monkeypatch.setattr(scene.kit.server.stream, "connect", refuse)
         assert scene.live(1000.0, lambda: len(tries) == 2)
         assert tries[1] - tries[0] >= 200.0
 
