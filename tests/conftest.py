@@ -16,6 +16,8 @@ from adapters.testkit.model.network import MemoryServer
 from adapters.testkit.workers import memory_server
 from tests.support import engines
 
+pytest_plugins = ("pytester",)
+
 # No profile has a deadline: how long an example takes tells of the machine and of what else it does.
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.
 settings.register_profile("no-shrinking", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])

@@ -24,6 +24,7 @@ from domain.status import Status
 from domain.task import Action, Task
 
 NEVER = float("inf")
+FULL = 0.02  # seconds until a worker without room is asked again how much it has
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ class MemoryServer:
     def receive(self, room: int, timeout: float) -> Sequence[Offer | Stop]:
         found = self._take(room)
         if not found:
-            self._arrived.wait(min(timeout, self._next_offer()))
+            self._arrived.wait(min(timeout, self._next_offer() if room > 0 else FULL))
             self._arrived.clear()
             found = self._take(room)
         return found

@@ -15,12 +15,13 @@ from domain.errors import ConnectionLost
 class ConnectionCases(TransportCases):
     def test_close_returns_at_once_and_wakes_a_blocked_receive(self, link: WorkerLink) -> None:
         """Each on a thread of its own: ``receive`` would wait for much longer than ``close`` may take."""
-        begun, woken = threading.Event(), threading.Event()
+        begun, woken, over = threading.Event(), threading.Event(), threading.Event()
 
         def receive() -> None:
             begun.set()
             try:
-                link.opened.stream.receive(ROOM, 4 * self.limit)
+                while not over.is_set():
+                    link.opened.stream.receive(ROOM, 4 * self.limit)
             except ConnectionLost:
                 pass
             woken.set()
@@ -29,9 +30,12 @@ class ConnectionCases(TransportCases):
         receiving.start()
         begun.wait(self.limit)
         threading.Event().wait(0.1)  # until it is inside; earlier would be right too
-        link.server.stream.close()
-        if not woken.wait(self.limit):
-            broken("Stream.close wakes a blocked receive", f"after {self.limit:g} s it was still blocked")
+        try:
+            link.server.stream.close()
+            if not woken.wait(self.limit):
+                broken("Stream.close wakes a blocked receive", f"after {self.limit:g} s it was still blocked")
+        finally:
+            over.set()
         receiving.join(self.limit)
 
     def test_close_may_be_repeated(self, link: WorkerLink) -> None:
