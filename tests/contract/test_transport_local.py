@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from adapters.local.claims import LocalClaims
 from adapters.local.credentials import LocalCredentials
-from adapters.local.cron import Cron
 from adapters.local.logs import LocalLogs
 from adapters.local.planner import Planner
-from adapters.local.schedule import Job
 from adapters.local.server import LocalServer
 from adapters.local.store import Run, Store
 from adapters.runtime.threads import ThreadRuntime
-from adapters.testkit.transport_contract import Held, Site, TransportContract, someone
+from adapters.testkit.transport_contract import Held, Site, TransportContract
 from application.ports import Report, Server, Verb
 from domain.status import Status
 
-NEVER = Cron("0 0 1 1 *", ZoneInfo("UTC"))
+NEVER = "0 0 1 1 *"
 
 
 class LocalSite(Site):
@@ -32,12 +29,12 @@ class LocalSite(Site):
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
-        (directory / "schedule.json").write_text('{"jobs": []}')
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.schedule = directory / "schedule.json"
+        self.write()
         self.runtime = ThreadRuntime()
         self.store = Store(directory / "history.sqlite")
-        self.planner = Planner(directory / "schedule.json", self.store, 1000)
-        self.planner.serve(someone())
-        self.planner.reload(self.runtime.wall())
+        self.planner = Planner(self.schedule, self.store, 1000)
         self.credentials = LocalCredentials(directory / "credentials.json", {})
         self.logs = LocalLogs(self.store)
         self.local = LocalServer(self.runtime, self.planner, self.store, self.logs)
@@ -51,9 +48,16 @@ class LocalSite(Site):
     def close(self) -> None:
         self.store.close()
 
+    def write(self) -> None:
+        """The schedule file, as an editor puts it there."""
+        fresh = self.schedule.with_suffix(".new")
+        fresh.write_text(json.dumps({"jobs": list(self.jobs.values())}))
+        fresh.replace(self.schedule)
+
     def add(self, command: str = "true", **fields: Any) -> str:
         run_id = str(uuid.uuid4())
-        self.planner.jobs = {**self.planner.jobs, run_id: Job(run_id, NEVER, command=command, **fields)}
+        self.jobs[run_id] = {"name": run_id, "time": NEVER, "command": command} | fields
+        self.write()
         self.store.add(Run(run_id, run_id, run_id, self.runtime.wall().timestamp(), "pending", "", 0, "", None))
         self.local._wake.set()
         return run_id
@@ -65,8 +69,10 @@ class LocalSite(Site):
         self.local.stop(task_id, force=True)
 
     def change(self, task_id: str, command: str) -> None:
-        job = replace(self.planner.jobs[task_id], command=command)
-        self.planner.jobs = {**self.planner.jobs, task_id: job}
+        self.jobs[task_id]["command"] = command
+        self.write()
+        with self.local._guard:
+            self.planner.reload(self.runtime.wall())
 
     def cancel(self, task_id: str) -> None:
         self.store.end(task_id, "canceled", "", "", self.runtime.wall().timestamp())
