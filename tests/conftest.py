@@ -13,6 +13,7 @@ from hypothesis import Phase, settings
 from adapters.process import tree
 from adapters.process.supervisor import Supervisor
 from adapters.testkit.model.network import MemoryServer
+from adapters.testkit.pytest_plugin import cronjob_worker  # noqa: F401 - as where the test kit is installed
 from adapters.testkit.workers import memory_server
 from tests.support import engines
 

@@ -1,7 +1,7 @@
 """A server in this process: the smallest whole transport, for programs and tests that embed a worker.
 
 It is the scripted transport of tests as well: ``add``, ``stop`` and ``change`` are what comes in, ``reports``, ``task``
-and ``log`` what was told. ``adapters.testkit.workers.memory_worker`` is a whole worker over it.
+and ``log`` what was told. ``adapters.testkit.whole_worker.memory_worker`` is a whole worker over it.
 
 Every task and every report passes the JSON of the wire on its way, so that what works here works on a wire. It confirms
 what it is told, so nothing is read back.
