@@ -186,4 +186,4 @@ class ApiServerFlags:
     declines = False
     knows_tokens = False
     log_offsets = False
-    report_fields = ("task_id", "verb", "status", "output")
+    report_fields: tuple[str, ...] = ("task_id", "verb", "status", "output")

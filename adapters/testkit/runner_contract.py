@@ -139,8 +139,7 @@ class RunnerContract:
 
     def _run(self, case: RunnerCase, runner: Runner, clean: bool = True) -> Result:
         ended = self._start(case, runner)
-        result = self._wait(runner, ended, "Runner.execute returns the end", clean)
-        return result
+        return self._wait(runner, ended, "Runner.execute returns the end", clean)
 
     def _begun(self, case: RunnerCase, timeout: float | None = None) -> tuple[Runner, list[object]]:
         if case.endless is None:

@@ -29,7 +29,11 @@ class RuntimeContract:
             waited = runtime.event().wait(MOMENT)
             after = runtime.now()
             kept(not waited, "Event.wait is False where nobody has set it", "it is True")
-            kept(after - before >= 0.9 * MOMENT, f"a wait of {MOMENT} s takes it", f"it took {after - before} s by the clock")
+            kept(
+                after - before >= 0.9 * MOMENT,
+                f"a wait of {MOMENT} s takes it",
+                f"it took {after - before} s by the clock",
+            )
 
         self.drive(runtime, body)
 
@@ -103,6 +107,10 @@ class RuntimeContract:
             threads = [runtime.start(f"worker-{number}", work) for number in range(4)]
             for thread in threads:
                 thread.join(LONG)
-            kept(seen == [1] * 80, "a lock keeps all but one out", f"{max(seen, default=0)} were inside, {len(seen)} times")
+            kept(
+                seen == [1] * 80,
+                "a lock keeps all but one out",
+                f"{max(seen, default=0)} were inside, {len(seen)} times",
+            )
 
         self.drive(runtime, body)

@@ -79,7 +79,9 @@ class SpoolContract:
             spool.write("t", data)
         spool.finish("t")
         out, wanted = drain(spool, "t"), b"".join(pieces).decode("utf-8", "replace")
-        kept(out.decode() == wanted, "any bytes come out as UTF-8, in any slices the same", f"of {wanted!r} came {out!r}")
+        kept(
+            out.decode() == wanted, "any bytes come out as UTF-8, in any slices the same", f"of {wanted!r} came {out!r}"
+        )
         kept(spool.drained("t"), "a log that is finished and delivered is drained", "it is not")
 
     def test_past_the_cap_the_missing_part_is_marked(self, spool: LogSpool) -> None:

@@ -16,18 +16,19 @@ that keeps all of it.
 
 from __future__ import annotations
 
-from adapters.testkit.promises import eventually as eventually
+from adapters.testkit.promises import eventually
 from adapters.testkit.transport.claim_cases import ClaimCases
 from adapters.testkit.transport.connection_cases import ConnectionCases
 from adapters.testkit.transport.log_cases import LogCases
 from adapters.testkit.transport.outcome_cases import OutcomeCases
+from adapters.testkit.transport.read_back_cases import ReadBackCases
 from adapters.testkit.transport.server_cases import ServerCases
-from adapters.testkit.transport.site import Held as Held
-from adapters.testkit.transport.site import Site as Site
+from adapters.testkit.transport.site import Held, Site
 from adapters.testkit.transport.stream_cases import StreamCases
-from adapters.testkit.transport.worker_link import WorkerLink as WorkerLink
-from adapters.testkit.transport.worker_link import someone as someone
+from adapters.testkit.transport.worker_link import WorkerLink, someone
+
+__all__ = ["Held", "Site", "TransportContract", "WorkerLink", "eventually", "someone"]
 
 
-class TransportContract(StreamCases, ConnectionCases, ClaimCases, OutcomeCases, LogCases, ServerCases):
+class TransportContract(StreamCases, ConnectionCases, ClaimCases, OutcomeCases, ReadBackCases, LogCases, ServerCases):
     """All of it. Give the fixture ``site``; the flags are those of ``TransportCases``."""

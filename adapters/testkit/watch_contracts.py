@@ -50,11 +50,12 @@ class WatchdogContract:
         at_once(lambda: watchdog.lost, "Watchdog.lost")
 
     def test_any_thread_may_call_it(self, watchdog: Watchdog) -> None:
+        def work() -> None:
+            for _ in range(50):
+                watchdog.lease("t", 1.0)
+
         def tell() -> None:
-            threads = [
-                threading.Thread(target=lambda: [watchdog.lease("t", 1.0) for _ in range(50)], daemon=True)
-                for _ in range(THREADS)
-            ]
+            threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -120,10 +121,11 @@ class MetricsContract:
         kept(before.get("a") == 1, "a snapshot stays as it was", f"it shows {before.get('a')}")
 
     def test_many_threads_lose_no_count(self, metrics: Metrics) -> None:
-        threads = [
-            threading.Thread(target=lambda: [metrics.count("a") for _ in range(500)], daemon=True)
-            for _ in range(THREADS)
-        ]
+        def work() -> None:
+            for _ in range(500):
+                metrics.count("a")
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
         for thread in threads:
             thread.start()
         for thread in threads:

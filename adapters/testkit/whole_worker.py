@@ -1,14 +1,14 @@
 """A whole worker in a test, over a server in memory: the real core on real threads, with runners of yours.
 
-    def test_my_runner_is_stopped() -> None:
-        registry = RunnerRegistry()
-        registry.register("mine", MyRunner)
-        with memory_worker(registry) as server:
-            task = server.add("something", category="mine")
-            server.wait_for(task, Status.RUNNING)
-            server.stop(task)
-            server.wait_for(task, Status.STOPPED)
-            assert server.reports(task)[-1].end_reason is EndReason.STOPPED
+def test_my_runner_is_stopped() -> None:
+    registry = RunnerRegistry()
+    registry.register("mine", MyRunner)
+    with memory_worker(registry) as server:
+        task = server.add("something", category="mine")
+        server.wait_for(task, Status.RUNNING)
+        server.stop(task)
+        server.wait_for(task, Status.STOPPED)
+        assert server.reports(task)[-1].end_reason is EndReason.STOPPED
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def assemble(server: Server, registry: RunnerRegistry, identity: Identity, aroun
     """The worker over ``server``, not started yet."""
     contexts = Contexts(around.root, server.credentials, server.approvals)
     return Worker(
-        host=Host(
-            runtime=around.runtime, metrics=around.metrics, orphans=NoOrphans(), watchdog=around.watchdog
-        ),
+        host=Host(runtime=around.runtime, metrics=around.metrics, orphans=NoOrphans(), watchdog=around.watchdog),
         disk=around.disk,
         server=server,
         node=Node(identity, around.limits),

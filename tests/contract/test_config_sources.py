@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ class SecretFile:
 
 class TestSecretFile(ConfigSourceContract):
     @pytest.fixture
-    def case(self, tmp_path: Path) -> Iterator[SourceCase]:
+    def case(self, tmp_path: Path) -> SourceCase:
         path = tmp_path / "secrets.json"
         path.write_text('{"server.auth_token": "t0k3n", "worker": {"concurrency": 7}}')
         gives = {"server.auth_token": "t0k3n", "worker.concurrency": 7}
-        yield SourceCase(SecretFile(), {"SECRETS": str(path)}, gives, {"SECRETS": str(tmp_path / "none")})
+        return SourceCase(SecretFile(), {"SECRETS": str(path)}, gives, {"SECRETS": str(tmp_path / "none")})
 
 
 class Careless(SecretFile):

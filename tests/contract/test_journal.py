@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pytest_mock import MockerFixture
@@ -20,12 +21,13 @@ from domain.errors import JournalError
 
 sqlite3_connect = sqlite3.connect
 
+
 class TestMemoryJournal(JournalContract):
     durable = False
 
     @pytest.fixture
-    def journal(self) -> Iterator[Journal]:
-        yield MemoryJournal()
+    def journal(self) -> Journal:
+        return MemoryJournal()
 
 
 class TestSqliteJournal(JournalContract):
@@ -118,7 +120,7 @@ def test_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:  # G9
 
 def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker: MockerFixture) -> None:  # G8
     class FailsLate(sqlite3.Connection):
-        def __exit__(self, *_: object) -> bool:
+        def __exit__(self, *_: object) -> Literal[False]:
             self.commit()
             raise sqlite3.OperationalError("disk I/O error")
 

@@ -202,7 +202,9 @@ def test_a_server_that_falls_silent_is_left_in_time(running: Callable[..., Runni
     pongs = itertools.count()
     server = SmallServer(lambda step, peer: step == "pong" and 0 < next(pongs) < 20)
     with ScriptedPeer(server.serve) as peer:
-        one = running(peer.port, LinkTimes(reconnect_cap=0.05, ping_interval=0.1, pong_timeout=0.4), connect_timeout=0.3)
+        one = running(
+            peer.port, LinkTimes(reconnect_cap=0.05, ping_interval=0.1, pong_timeout=0.4), connect_timeout=0.3
+        )
         for _ in range(2):
             assert one.up.acquire(timeout=10)
         one.end()

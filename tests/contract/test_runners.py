@@ -50,30 +50,30 @@ class Sleeper(BaseRunner):
 
 class TestSmallestRunner(RunnerContract):
     @pytest.fixture
-    def case(self) -> Iterator[RunnerCase]:
-        yield RunnerCase(Sleeper, ("0.01", ""), ("soon", ""), ("3600", ""), context=None)
+    def case(self) -> RunnerCase:
+        return RunnerCase(Sleeper, ("0.01", ""), ("soon", ""), ("3600", ""), context=None)
 
 
 class TestCommandRunner(RunnerContract):
     @pytest.fixture
-    def case(self, processes: Supervisor) -> Iterator[RunnerCase]:
-        yield RunnerCase(lambda: CommandRunner(processes, FAST), ("echo", '["hi"]'), ("", ""), ("sleep 3600", ""))
+    def case(self, processes: Supervisor) -> RunnerCase:
+        return RunnerCase(lambda: CommandRunner(processes, FAST), ("echo", '["hi"]'), ("", ""), ("sleep 3600", ""))
 
 
 class TestCommandRunnerAlone(RunnerContract):
     """Without a worker around it."""
 
     @pytest.fixture
-    def case(self) -> Iterator[RunnerCase]:
-        yield RunnerCase(CommandRunner, ("echo", '["hi"]'), ("", ""), ("exec sleep 3600", ""), context=None)
+    def case(self) -> RunnerCase:
+        return RunnerCase(CommandRunner, ("echo", '["hi"]'), ("", ""), ("exec sleep 3600", ""), context=None)
 
 
 class TestScriptRunner(RunnerContract):
     @pytest.fixture
-    def case(self, processes: Supervisor) -> Iterator[RunnerCase]:
+    def case(self, processes: Supervisor) -> RunnerCase:
         good = of(language="shell", type="inline", code="echo hi")
         endless = of(language="shell", type="inline", code="sleep 3600")
-        yield RunnerCase(lambda: ScriptRunner(processes, FAST), good, of(language="cobol"), endless)
+        return RunnerCase(lambda: ScriptRunner(processes, FAST), good, of(language="cobol"), endless)
 
 
 class TestGitRunner(RunnerContract):
@@ -109,17 +109,19 @@ class TestHttpRunner(RunnerContract):
 
 class TestFileRunner(RunnerContract):
     @pytest.fixture
-    def case(self, tmp_path: Path) -> Iterator[RunnerCase]:
+    def case(self, tmp_path: Path) -> RunnerCase:
         good = of(action="cleanup", path=str(tmp_path), pattern="*.log")
-        yield RunnerCase(lambda: FileRunner((str(tmp_path),)), good, of(action="sing"))
+        return RunnerCase(lambda: FileRunner((str(tmp_path),)), good, of(action="sing"))
 
 
 class TestDatabaseRunner(RunnerContract):
     @pytest.fixture
-    def case(self, tmp_path: Path) -> Iterator[RunnerCase]:
-        count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT count(*) AS c FROM n"
+    def case(self, tmp_path: Path) -> RunnerCase:
+        count = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT count(*) AS c FROM n"
+        )
         base = {"db_type": "sqlite", "database": str(tmp_path / "data.sqlite")}
-        yield RunnerCase(
+        return RunnerCase(
             DatabaseRunner,
             of(**base, sql=count.format(10)),
             of(**base, sql=""),

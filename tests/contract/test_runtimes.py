@@ -14,8 +14,8 @@ from application.ports import Runtime
 
 class TestThreads(RuntimeContract):
     @pytest.fixture
-    def runtime(self) -> Iterator[Runtime]:
-        yield ThreadRuntime()
+    def runtime(self) -> Runtime:
+        return ThreadRuntime()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -29,5 +29,10 @@ class TestSimulation(RuntimeContract):
     def drive(self, runtime: Runtime, body: Callable[[], None]) -> None:
         assert isinstance(runtime, SimNode)
         done: list[bool] = []
-        runtime.start("test", lambda: (body(), done.append(True))[1])
+
+        def whole() -> None:
+            body()
+            done.append(True)
+
+        runtime.start("test", whole)
         assert runtime.world.run(lambda: bool(done), LONG), "the body did not end"

@@ -20,8 +20,8 @@ from domain.errors import JournalError
 
 class TestMemorySpool(SpoolContract):
     @pytest.fixture
-    def spool(self) -> Iterator[LogSpool]:
-        yield MemorySpool(limit=CAP)
+    def spool(self) -> LogSpool:
+        return MemorySpool(limit=CAP)
 
     def reopen(self, spool: LogSpool) -> LogSpool:
         assert isinstance(spool, MemorySpool)

@@ -41,9 +41,7 @@ class LocalSite(Site):
         self.claims = LocalClaims(self.runtime, self.local)
 
     def open(self) -> Server:
-        return Server(
-            "local", self.local, self.claims, self.local, self.local, self.logs, credentials=self.credentials
-        )
+        return Server("local", self.local, self.claims, self.local, self.local, self.logs, credentials=self.credentials)
 
     def close(self) -> None:
         self.store.close()

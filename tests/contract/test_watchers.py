@@ -20,8 +20,8 @@ from application.ports import Entry, Metrics, OrphanProcesses, Watchdog
 
 class TestNoWatchdog(WatchdogContract):
     @pytest.fixture
-    def watchdog(self) -> Iterator[Watchdog]:
-        yield NoWatchdog()
+    def watchdog(self) -> Watchdog:
+        return NoWatchdog()
 
 
 class TestGuardianThatDoesNotRead(WatchdogContract):
@@ -52,14 +52,14 @@ class TestGuardianThatIsGone(WatchdogContract):
 
 class TestNoOrphans(OrphanProcessesContract):
     @pytest.fixture
-    def orphans(self) -> Iterator[OrphanProcesses]:
-        yield NoOrphans()
+    def orphans(self) -> OrphanProcesses:
+        return NoOrphans()
 
 
 class TestProcessOrphans(OrphanProcessesContract):
     @pytest.fixture
-    def orphans(self, tmp_path: Path) -> Iterator[OrphanProcesses]:
-        yield ProcessOrphans(owner_of(tmp_path))
+    def orphans(self, tmp_path: Path) -> OrphanProcesses:
+        return ProcessOrphans(owner_of(tmp_path))
 
     def test_what_a_previous_run_left_is_ended(self, orphans: OrphanProcesses) -> None:
         with subprocess.Popen(["sleep", "60"], start_new_session=True) as left:
@@ -79,5 +79,5 @@ class TestProcessOrphans(OrphanProcessesContract):
 
 class TestMemoryMetrics(MetricsContract):
     @pytest.fixture
-    def metrics(self) -> Iterator[Metrics]:
-        yield MemoryMetrics()
+    def metrics(self) -> Metrics:
+        return MemoryMetrics()

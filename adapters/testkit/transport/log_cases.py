@@ -87,9 +87,7 @@ class LogCases(TransportCases):
             spooled.offset = taken.offset
         self._reads(site, spooled, WHOLE, "pieces stand in the log in order, each once")
 
-    def test_a_piece_that_comes_again_stands_there_once(
-        self, link: WorkerLink, site: Site, spooled: KeptLog
-    ) -> None:
+    def test_a_piece_that_comes_again_stands_there_once(self, link: WorkerLink, site: Site, spooled: KeptLog) -> None:
         self.needs("log_offsets")
         spooled.data = WHOLE
         first = spooled.piece(size=len(ONE))

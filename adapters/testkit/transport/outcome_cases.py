@@ -1,4 +1,4 @@
-"""The Outcomes and ReadBack ports: what a server is told of a task, and how it is seen."""
+"""The Outcomes port: what a server is told of a task."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.testkit.promises import broken, comes, kept
+from adapters.testkit.promises import comes, kept
 from adapters.testkit.transport.base import MakeLink, TransportCases
 from adapters.testkit.transport.site import Held, Site
 from adapters.testkit.transport.worker_link import ANSWER, WorkerLink, ended, someone, token
-from application.ports import Offer, ReadBack, Receipt, Report, Verb
-from domain.errors import NotFound, WorkerError
+from application.ports import Offer, Receipt, Report, Verb
 from domain.result import EndReason
 from domain.status import Status
 
@@ -146,55 +145,11 @@ class OutcomeCases(TransportCases):
             held = site.task(claim.task.id).output
             kept(held == f"{number}" * 20_000, promise, f"of {number}{number}... came {held[:20]}... ({len(held)})")
 
-    # -- read-back -----------------------------------------------------------------------------------------------------
+    # -- several workers -----------------------------------------------------------------------------------------------
 
-    def test_what_was_told_is_read_back(self, link: WorkerLink) -> None:
-        reader = self._reader(link)
-        claim = link.run()
-        link.server.outcomes.publish(ended(claim.task.id, output='{"exit_code": 0}'), claim.token)
-        link.sees(claim.task.id, Status.SUCCESS, "Outcomes.publish makes the end known")
-        task = reader.fetch(claim.task.id)
-        came = (task.status, task.output, task.ended, task.worker_id)
-        kept(
-            came == (Status.SUCCESS, '{"exit_code": 0}', True, link.identity.id),
-            "ReadBack.fetch shows a task's status, output, end and worker as the server holds them",
-            f"it shows {came}",
-        )
-
-    def test_a_task_that_nobody_knows_is_not_found(self, link: WorkerLink) -> None:
-        reader = self._reader(link)
-        try:
-            task = reader.fetch(str(uuid.uuid4()))
-        except NotFound:
-            return
-        except WorkerError as error:
-            broken("ReadBack.fetch raises NotFound for a task that the server does not know", f"it raised {error!r}")
-        broken("ReadBack.fetch raises NotFound for a task that the server does not know", f"it gave {task}")
-
-    def test_the_list_of_a_worker_has_its_tasks_and_no_others(
+    def test_another_worker_does_not_take_over_what_runs(
         self, link: WorkerLink, site: Site, new_link: MakeLink
     ) -> None:
-        reader = self._reader(link)
-        site.add()
-        wanted = {link.run().task.id for _ in range(3)}
-        others: set[str] = set()
-        stranger = someone("w2").id
-        if self.several_workers:
-            second = new_link()
-            second.identity = someone("w2")
-            second.connect()
-            stranger, others = second.identity.id, {second.run().task.id}
-        for who, tasks in ((link.identity.id, wanted), (stranger, others)):
-            listed = {task.id for task in reader.of_worker(who, Status.RUNNING, 100)}
-            kept(
-                listed == tasks,
-                "ReadBack.of_worker lists what this worker runs, and nothing of another's",
-                f"{len(listed - tasks)} of others were listed and {len(tasks - listed)} missing",
-            )
-        few = reader.of_worker(link.identity.id, Status.RUNNING, 2)
-        kept(len(few) == 2, "ReadBack.of_worker lists up to as many as were asked for", f"of 3 for 2 came {len(few)}")
-
-    def test_another_worker_does_not_take_over_what_runs(self, link: WorkerLink, site: Site, new_link: MakeLink) -> None:
         self.needs("several_workers")
         claim = link.run()
         second = new_link()
@@ -207,12 +162,6 @@ class OutcomeCases(TransportCases):
         self._fits(second, second.server.outcomes.running(claim.task.id, token()), Receipt.SUPERSEDED)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
-
-    def _reader(self, link: WorkerLink) -> ReadBack:
-        self.needs("read_back")
-        if link.server.read_back is None:
-            broken("a transport with the flag read_back has the part read_back", "it is None")
-        return link.server.read_back
 
     def _fits(self, link: WorkerLink, receipt: Receipt, wanted: Receipt) -> None:
         allowed = (wanted, Receipt.SENT) if link.opened.read_back is not None else (wanted,)
@@ -227,5 +176,3 @@ class OutcomeCases(TransportCases):
         link.sees(claim.task.id, Status.SUCCESS, "Outcomes.publish makes the end known")
         held: Held = site.task(claim.task.id)
         kept(held.output == output, "an output arrives as it was told", f"of {output[:80]!r} came {held.output[:80]!r}")
-
-

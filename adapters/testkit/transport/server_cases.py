@@ -53,7 +53,11 @@ class ServerCases(TransportCases):
     def test_the_parts_are_those_that_the_flags_tell(self, link: WorkerLink) -> None:
         for name in ("read_back", "logs"):
             there = getattr(link.opened, name) is not None
-            kept(there is getattr(self, name), f"the flag {name} tells whether the Server has that part", f"it is {there}")
+            kept(
+                there is getattr(self, name),
+                f"the flag {name} tells whether the Server has that part",
+                f"it is {there}",
+            )
         kept(bool(link.opened.name), "a Server has a name, which is said where it fails", "it is empty")
         kept(
             all(isinstance(it, str) for it in link.opened.secrets()),
@@ -76,11 +80,11 @@ class ServerCases(TransportCases):
         claim = link.run()
         for _ in range(2):
             link.server.abandon()
-        proof = claim.token
-        for call in (
-            lambda: link.server.claims.extend(claim.task.id, proof, TTL, ANSWER),
-            lambda: link.server.claims.settle(claim.task.id, proof, ANSWER),
-        ):
+        calls: list[Callable[[], object]] = [
+            lambda: link.server.claims.extend(claim.task.id, claim.token, TTL, ANSWER),
+            lambda: link.server.claims.settle(claim.task.id, claim.token, ANSWER),
+        ]
+        for call in calls:
             try:
                 call()
             except Unavailable:
