@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python looks in this file's directory first, or not at all (-I, -P). Behind the standard library is its place: what
+    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library: what
     # somebody leaves there, json.py say, would stand in for a module of that (G84).
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
@@ -50,7 +50,19 @@ from adapters.state.directory import PauseMark, take_state_dir
 from adapters.state.identity import default_name, worker_id
 from application.border import guarded
 from application.execution import Contexts, Execution
-from application.ports import Disk, Host, Identity, Journal, LogSpool, Metrics, Node, OrphanProcesses, Runtime, Server
+from application.ports import (
+    Disk,
+    Host,
+    Identity,
+    Journal,
+    Limits,
+    LogSpool,
+    Metrics,
+    Node,
+    OrphanProcesses,
+    Runtime,
+    Server,
+)
 from application.service import Service
 from application.worker import Worker
 from domain.runner import ApprovalDesk, CredentialSource, RunnerRegistry
@@ -72,8 +84,12 @@ def make_surroundings(c: WorkerContainer) -> Surroundings:
     return Surroundings(c.loaded(), c.runtime(), c.metrics(), c.state_dir(), c.stack(), c.redactor().add)
 
 
-def open_server(c: WorkerContainer) -> Server:
-    return guarded(c.loaded().transport.open(c.surroundings()), c.redactor().text)
+def open_transport(c: WorkerContainer) -> Server:
+    return c.loaded().transport.open(c.surroundings())
+
+
+def guard_server(c: WorkerContainer) -> Server:
+    return guarded(c.transport(), c.redactor().text)
 
 
 def open_journal(c: WorkerContainer) -> Journal:
@@ -115,6 +131,10 @@ def make_identity(c: WorkerContainer) -> Identity:
     return c.loaded().identity(identity, default_name(identity), c.runners(), c.problems())
 
 
+def make_limits(c: WorkerContainer) -> Limits:
+    return c.loaded().limits()
+
+
 def make_credentials(c: WorkerContainer) -> CredentialSource:
     return RedactedCredentials(c.server().credentials, c.redactor())
 
@@ -139,7 +159,7 @@ def make_worker(c: WorkerContainer) -> Worker:
         host=Host(runtime=c.runtime(), metrics=c.metrics(), orphans=c.orphans(), watchdog=c.watcher()),
         disk=Disk(journal=c.journal(), spool=c.spool()),
         server=c.server(),
-        node=Node(c.identity(), c.loaded().limits()),
+        node=Node(c.identity(), c.limits()),
         execution=c.execution(),
         redact=c.redactor().text,
     )
@@ -168,7 +188,8 @@ class WorkerContainer(containers.DeclarativeContainer):
     watcher: providers.Provider[Watcher] = Singleton(NoWatchdog)
     signals: providers.Provider[SignalFlags] = Singleton(SignalFlags)
     surroundings: providers.Provider[Surroundings] = Singleton(make_surroundings, __self__)
-    server: providers.Provider[Server] = Singleton(open_server, __self__)
+    transport: providers.Provider[Server] = Singleton(open_transport, __self__)
+    server: providers.Provider[Server] = Singleton(guard_server, __self__)  # the same behind its border
     journal: providers.Provider[Journal] = Singleton(open_journal, __self__)
     spool: providers.Provider[LogSpool] = Singleton(open_spool, __self__)
     orphans: providers.Provider[OrphanProcesses] = Singleton(make_orphans, __self__)
@@ -179,6 +200,7 @@ class WorkerContainer(containers.DeclarativeContainer):
     approvals: providers.Provider[ApprovalDesk | None] = Singleton(find_approvals, __self__)
     runners: providers.Provider[RunnerRegistry] = Singleton(make_runners, __self__)
     identity: providers.Provider[Identity] = Singleton(make_identity, __self__)
+    limits: providers.Provider[Limits] = Singleton(make_limits, __self__)
     leftovers: providers.Provider[Leftovers] = Singleton(make_leftovers, __self__)
     execution: providers.Provider[Execution] = Singleton(make_execution, __self__)
     worker: providers.Provider[Worker] = Singleton(make_worker, __self__)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 
 from application.announce import Announcer
-from application.border import guarded
 from application.categories import CategoryKeeper
 from application.counters import summary, unaccounted
 from application.delivery import Delivery
@@ -39,8 +38,7 @@ class Worker:
     def __init__(
         self, host: Host, disk: Disk, server: Server, node: Node, execution: Execution, redact: Callable[[str], str]
     ) -> None:
-        """``redact`` takes secrets out of whatever is told or shown."""
-        server = guarded(server, redact)
+        """``server`` is behind its border (``application.border``). ``redact`` takes secrets out of what is told."""
         runtime, self._limits, self._host, self._server = host.runtime, node.limits, host, server
         reporter = Reporter(redact, node.limits.output_limit)
         self.table = RunTable(runtime, node.limits.concurrency)

@@ -14,8 +14,11 @@ from hypothesis import Phase, settings
 from adapters.process import tree
 from adapters.process.supervisor import Supervisor
 from adapters.testkit.model.network import MemoryServer
+from adapters.testkit.pytest_plugin import cronjob_worker  # noqa: F401 - as where the test kit is installed
 from adapters.testkit.workers import memory_server
 from tests.support import engines
+
+pytest_plugins = ("pytester",)
 
 # No profile has a deadline: how long an example takes tells of the machine and of what else it does.
 # For those who only want to know whether a test is red: to find the shortest example takes minutes.

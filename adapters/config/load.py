@@ -81,9 +81,18 @@ def load(
     Raises ConfigError; WrongSettings where the sources could be read.
     """
     environment = os.environ if environment is None else environment
-    plugins = shipped()
     file = find_file(explicit, environment, program or Path.cwd() / "bootstrap.py")
-    given = from_assignments(assignments or {}, "command line")
+    return _load(file, assignments or {}, environment)
+
+
+def defaults(assignments: Mapping[str, str]) -> Loaded:
+    """The settings of a program that reads no file and no environment: defaults, and what is assigned here."""
+    return _load(None, assignments, {})
+
+
+def _load(file: Path | None, assignments: Mapping[str, str], environment: Mapping[str, str]) -> Loaded:
+    plugins = shipped()
+    given = from_assignments(assignments, "command line")
     values = from_file(file) if file is not None else {}
     pairs = [pair for plugin in plugins for pair in plugin.alternatives]
     values = layered(values, _further(values | given, environment), pairs)

@@ -1,5 +1,8 @@
 """A server in this process: the smallest whole transport, for programs and tests that embed a worker.
 
+It is the scripted transport of tests as well: ``add``, ``stop`` and ``change`` are what comes in, ``reports``, ``task``
+and ``log`` what was told. ``adapters.testkit.whole_worker.memory_worker`` is a whole worker over it.
+
 Every task and every report passes the JSON of the wire on its way, so that what works here works on a wire. It confirms
 what it is told, so nothing is read back.
 """
@@ -18,9 +21,10 @@ from adapters.wire.report_json import decode_report, encode_report
 from application.ports import Claim, Identity, LogPiece, Offer, Receipt, Report, Runtime, Server, Stop, Taken, Verb
 from domain.errors import ConnectionLost, NotFound
 from domain.status import Status
-from domain.task import Action
+from domain.task import Action, Task
 
 NEVER = float("inf")
+FULL = 0.02  # seconds until a worker without room is asked again how much it has
 
 
 @dataclass(slots=True)
@@ -71,9 +75,19 @@ class MemoryServer:
             self._stops.append(json.dumps({"action": action.value, "tasks": [{"id": task_id}]}).encode())
         self._arrived.set()
 
+    def change(self, task_id: str, **fields: Any) -> None:
+        """Edit a task, or end it (``status="canceled"``); ``fields`` as on the wire."""
+        with self._guard:
+            self._rows[task_id].task |= fields
+
     def status(self, task_id: str) -> Status:
         with self._guard:
             return self._rows[task_id].status
+
+    def task(self, task_id: str) -> Task:
+        """The task as it is now."""
+        with self._guard:
+            return decode_task(json.loads(json.dumps(self._rows[task_id].task)))
 
     def reports(self, task_id: str) -> list[Report]:
         """What was told of a task, in order."""
@@ -114,7 +128,7 @@ class MemoryServer:
     def receive(self, room: int, timeout: float) -> Sequence[Offer | Stop]:
         found = self._take(room)
         if not found:
-            self._arrived.wait(min(timeout, self._next_offer()))
+            self._arrived.wait(min(timeout, self._next_offer() if room > 0 else FULL))
             self._arrived.clear()
             found = self._take(room)
         return found
@@ -154,8 +168,8 @@ class MemoryServer:
 
     def extend(self, task_id: str, token: str, ttl: float, timeout: float) -> bool:
         with self._guard:
-            row, now = self._row(task_id), self._runtime.now()
-            if row.token != token or row.claimed_until <= now:
+            row, now = self._rows.get(task_id), self._runtime.now()
+            if row is None or row.token != token or row.claimed_until <= now:
                 return False
             row.claimed_until = now + ttl
             return True
@@ -172,7 +186,9 @@ class MemoryServer:
 
     def running(self, task_id: str, token: str) -> Receipt:
         with self._guard:
-            identity, row = self._live(), self._row(task_id)
+            identity, row = self._live(), self._rows.get(task_id)
+            if row is None or row.status.is_final:
+                return Receipt.SUPERSEDED
             if row.status is not Status.PENDING and row.task.get("worker_id") != identity.id:
                 return Receipt.SUPERSEDED
             row.task |= {"status": Status.RUNNING.value, "worker_id": identity.id}
@@ -200,7 +216,8 @@ class MemoryServer:
     def append(self, piece: LogPiece) -> Taken:
         with self._guard:
             row = self._row(piece.task_id)
-            row.log = row.log[: piece.offset] + piece.data
+            if piece.offset <= len(row.log) < piece.end:  # what is there already stays
+                row.log = row.log[: piece.offset] + piece.data
             return Taken(len(row.log))
 
     # -- inside; the guard is held -------------------------------------------------------------------------------------
@@ -220,7 +237,9 @@ class MemoryServer:
         sent = decode_report(json.loads(json.dumps(encode_report(report))))
         with self._guard:
             self._live()
-            row = self._row(report.task_id)
+            row = self._rows.get(report.task_id)
+            if row is None:
+                return Receipt.SUPERSEDED
             row.reports.append(sent)
             if row.status.is_final:
                 same = report.verb is Verb.ENDED and row.status is report.status

@@ -1,36 +1,29 @@
-"""A whole worker in this process over the memory server: for tests, and for people who try things out."""
+"""A whole worker over the modelled API server; ``whole_worker`` has one over any transport."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.journal.memory import MemoryJournal
 from adapters.observability.metrics import MemoryMetrics
-from adapters.process.orphans import NoOrphans
 from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.network import MemoryNetwork, MemoryServer
 from adapters.testkit.model.stream import server_of
-from application.border import guarded
-from application.counters import unaccounted
-from application.execution import Contexts, Execution
+from adapters.testkit.whole_worker import Around, assemble, end
 from application.ports import (
     Disk,
-    Host,
     Identity,
     Journal,
     Limits,
     LinkTimes,
     LogSpool,
-    Node,
     Runtime,
     Watchdog,
 )
-from application.worker import Worker
 from domain.runner import RunnerRegistry
 
 
@@ -49,29 +42,19 @@ class WorkerKit:
     spool: LogSpool = field(default_factory=MemorySpool)
     watchdog: Watchdog = field(default_factory=NoWatchdog)
     root: Path = Path()
-    redact: Callable[[str], str] = lambda text: text
 
     def __post_init__(self) -> None:
         runtime: Runtime = self.network.runtime
         self.metrics = MemoryMetrics()
         if isinstance(self.spool, MemorySpool):
             self.spool.take_over()
-        self.server = guarded(server_of(self.network, self.metrics), self.redact)
-        contexts = Contexts(self.root, self.server.credentials, self.server.approvals)
-        self.worker = Worker(
-            host=Host(runtime=runtime, metrics=self.metrics, orphans=NoOrphans(), watchdog=self.watchdog),
-            disk=Disk(journal=self.journal, spool=self.spool),
-            server=replace(self.server, times=self.times),
-            node=Node(self.identity, self.limits),
-            execution=Execution(runtime, self.registry, contexts),
-            redact=self.redact,
-        )
+        self.server = server_of(self.network, self.metrics)
+        disk = Disk(journal=self.journal, spool=self.spool)
+        around = Around(runtime, self.metrics, disk, self.watchdog, self.limits, self.root)
+        self.worker = assemble(replace(self.server, times=self.times), self.registry, self.identity, around)
 
     def stop(self, hurry: bool = True) -> bool:
-        clean = self.worker.shutdown(lambda: hurry)
-        lost = unaccounted(self.metrics.snapshot(), self.worker.delivery.waiting())
-        assert not lost, lost  # at the end of every test with a whole worker (G86)
-        return clean
+        return end(self.worker, self.metrics, hurry)
 
 
 def memory_server() -> MemoryServer:

@@ -49,7 +49,7 @@ class Journal(Protocol):
         """The server knows that the task runs; its process may exist from now on."""
 
     def finish(self, task_id: str, report: Report, finished_at: float) -> None:
-        """The end is decided; makes an entry where there is none."""
+        """The end is decided; a task that is not there is left alone."""
 
     def forget(self, task_id: str) -> None:
         """The server holds the task's end, or there is nothing to tell: drop the entry."""

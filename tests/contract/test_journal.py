@@ -1,13 +1,13 @@
-"""What every journal promises, on each of them."""
+"""The journals keep their contract; and what becomes of the one on disk in trouble."""
 
 from __future__ import annotations
 
 import errno
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pytest_mock import MockerFixture
@@ -15,21 +15,31 @@ from pytest_mock import MockerFixture
 from adapters.journal.memory import MemoryJournal
 from adapters.journal.replacement import begin_swap
 from adapters.journal.sqlite import SqliteJournal
-from application.ports import Entry, Journal, Report
+from adapters.testkit.journal_contract import ENTRY, JournalContract
+from application.ports import Entry, Journal
 from domain.errors import JournalError
-from domain.status import Status
 
 sqlite3_connect = sqlite3.connect
 
-ENTRY = Entry("t1", "accepted", "nightly", "command", "lock", save_log=True)
-REPORT = Report("t1", Status.FAILED, '{"exit_code":3}', "log", "exit status 3", 12, 3, "2026-11-24 03:00:00")
+
+class TestMemoryJournal(JournalContract):
+    durable = False
+
+    @pytest.fixture
+    def journal(self) -> Journal:
+        return MemoryJournal()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.sqlite")
-    yield made
-    made.close()
+class TestSqliteJournal(JournalContract):
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Iterator[Journal]:
+        self._path = tmp_path / "journal.sqlite"
+        made = SqliteJournal(self._path)
+        yield made
+        made.close()
+
+    def reopen(self, journal: Journal) -> Journal:
+        return SqliteJournal(self._path)
 
 
 def test_a_swap_that_cannot_begin_takes_nothing_away(tmp_path: Path) -> None:  # G1, G8
@@ -39,78 +49,6 @@ def test_a_swap_that_cannot_begin_takes_nothing_away(tmp_path: Path) -> None:  #
     with pytest.raises(OSError, match="fresh"):
         begin_swap(tmp_path / "fresh", path)
     assert wal.read_bytes() == b"records"
-
-
-def test_an_entry_walks_from_accepted_to_finished(journal: Journal) -> None:
-    journal.accept(ENTRY)
-    journal.started("t1")
-    journal.running("t1", 4711, 99, "boot")
-    journal.finish("t1", REPORT, 5.0)
-    (entry,) = journal.entries()
-    assert (entry.phase, entry.started, entry.pid, entry.report, entry.lock_value) == (
-        "finished",
-        True,
-        4711,
-        REPORT,
-        "lock",
-    )
-
-
-def test_a_forgotten_entry_is_gone(journal: Journal) -> None:
-    journal.accept(ENTRY)
-    journal.forget("t1")
-    journal.forget("unknown")
-    assert journal.entries() == []
-
-
-def test_a_buried_entry_is_no_longer_offered(journal: Journal) -> None:
-    journal.accept(ENTRY)
-    journal.bury("t1", "404")
-    assert journal.entries() == []
-
-
-def test_changes_of_unknown_tasks_are_no_entries(journal: Journal) -> None:
-    journal.finish("nobody", REPORT, 1.0)
-    journal.started("nobody")
-    assert journal.entries() == []
-
-
-def test_a_late_pid_does_not_undo_the_end(journal: Journal) -> None:
-    journal.accept(ENTRY)
-    journal.finish("t1", REPORT, 1.0)
-    journal.running("t1", 1, 1, "b")
-    assert journal.entries()[0].phase == "finished"
-
-
-def test_many_threads_lose_nothing(journal: Journal) -> None:
-    def work(number: int) -> None:
-        for step in range(20):
-            task_id = f"{number}-{step}"
-            journal.accept(Entry(task_id, "accepted"))
-            if step % 2:
-                journal.forget(task_id)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(journal.entries()) == 80
-
-
-@pytest.mark.parametrize("spoil", ["none", "late"])
-def test_the_file_is_read_again_after_a_restart(tmp_path: Path, spoil: str) -> None:
-    path = tmp_path / "journal.sqlite"
-    first = SqliteJournal(path)
-    first.accept(ENTRY)
-    first.finish("t1", REPORT, 7.5)
-    if spoil == "none":
-        first.close()
-    second = SqliteJournal(path)  # "late": the former life did not close
-    (entry,) = second.entries()
-    assert (entry.report, entry.finished_at) == (REPORT, 7.5)
-    second.close()
-    first.close()
 
 
 Spoiler = Callable[[Path], object]
@@ -182,7 +120,7 @@ def test_a_flipped_bit_is_not_believed(tmp_path: Path) -> None:  # G9
 
 def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker: MockerFixture) -> None:  # G8
     class FailsLate(sqlite3.Connection):
-        def __exit__(self, *_: object) -> bool:
+        def __exit__(self, *_: object) -> Literal[False]:
             self.commit()
             raise sqlite3.OperationalError("disk I/O error")
 

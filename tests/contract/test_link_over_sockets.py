@@ -6,34 +6,26 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from adapters.apiserver.coordination import HttpCoordination
 
 from adapters.apiserver.http import ApiClient
+from adapters.apiserver.locks import HttpGate
 from adapters.apiserver.stream import LinkOptions, WebSocketTransport
+from adapters.guardian.unguarded import NoWatchdog
+from adapters.observability.metrics import MemoryMetrics
+from adapters.process.orphans import NoOrphans
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
 from adapters.wire.endpoints import ApiAddress
 from adapters.wire.framing import SEPARATOR, FrameDecoder
-from application.link import Link
-from application.ports import Identity, Limits, Node, Ports
-from domain.task import TaskEvent
+from application.link import Link, Listener
+from application.ports import Host, Identity, LinkTimes, Offer, Stop
 
 IDENTITY = Identity("5f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c11", "w1")
 TASK_ID = "269e926b-ffce-4ce9-aa68-71df36d15a7e"
-
-
-class NoMetrics:
-    def count(self, name: str, amount: int = 1) -> None: ...
-    def snapshot(self) -> dict[str, float]:
-        return {}
-
-
-class NoWatchdog:
-    def beat(self) -> None: ...
 
 
 class SmallServer:
@@ -95,29 +87,31 @@ class SmallServer:
 class Running:
     """A link that runs on its own two threads."""
 
-    def __init__(self, port: int, limits: Limits, connect_timeout: float = 5.0) -> None:
+    def __init__(self, port: int, times: LinkTimes, connect_timeout: float = 5.0) -> None:
         address = ApiAddress.parse(f"http://127.0.0.1:{port}")
         self.client = ApiClient(address, lambda: "k3y", timeout=2)
-        coordination = HttpCoordination(self.client)
-        transport = WebSocketTransport(
-            address, coordination, lambda: "k3y", NoMetrics(), LinkOptions(connect_timeout=connect_timeout)
+        stream = WebSocketTransport(
+            address,
+            HttpGate(self.client),
+            lambda: "k3y",
+            MemoryMetrics(),
+            LinkOptions(connect_timeout=connect_timeout),
         )
-        runtime = ThreadRuntime()
-        rest = cast(Any, None)
-        ports = Ports(runtime, transport, coordination, rest, rest, NoMetrics(), rest, cast(Any, NoWatchdog()))
-        self.link = Link(ports, Node(IDENTITY, limits), lambda: IDENTITY)
-        self.events: list[TaskEvent] = []
+        host = Host(ThreadRuntime(), MemoryMetrics(), NoOrphans(), NoWatchdog())
+        self.link = Link(host, stream, times, lambda: IDENTITY)
+        self.events: list[Offer | Stop] = []
         self.arrived = threading.Semaphore(0)
         self.up = threading.Semaphore(0)
         self._closing = threading.Event()
+        listener = Listener(lambda: 1, self._handle, self.up.release)
         self._threads = [
-            threading.Thread(target=lambda: self.link.run(self._closing.is_set, self._handle, self.up.release)),
+            threading.Thread(target=lambda: self.link.run(self._closing.is_set, listener)),
             threading.Thread(target=lambda: self.link.heartbeat(self._closing.is_set)),
         ]
         for thread in self._threads:
             thread.start()
 
-    def _handle(self, event: TaskEvent) -> None:
+    def _handle(self, event: Offer | Stop) -> None:
         self.events.append(event)
         self.arrived.release()
 
@@ -134,8 +128,8 @@ class Running:
 def running() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def start(port: int, limits: Limits | None = None, connect_timeout: float = 5.0) -> Running:
-        made.append(Running(port, limits or Limits(reconnect_cap=0.05), connect_timeout))
+    def start(port: int, times: LinkTimes | None = None, connect_timeout: float = 5.0) -> Running:
+        made.append(Running(port, times or LinkTimes(reconnect_cap=0.05), connect_timeout))
         return made[-1]
 
     yield start
@@ -149,7 +143,9 @@ def test_a_worker_registers_and_gets_its_events(running: Callable[..., Running])
         assert one.up.acquire(timeout=5)
         assert one.arrived.acquire(timeout=5)
         one.end()
-    assert one.events[0].tasks[0].id == TASK_ID
+    (offer,) = one.events
+    assert isinstance(offer, Offer)
+    assert offer.task.id == TASK_ID
     assert server.registrations == 1
 
 
@@ -192,7 +188,7 @@ def test_a_reset_connection_is_told_once_and_made_again(
     pongs = itertools.count()
     server = SmallServer(lambda step, peer: step == "pong" and next(pongs) == 1 and _reset(peer))
     with ScriptedPeer(server.serve) as peer:
-        one = running(peer.port, Limits(reconnect_cap=0.05, ping_interval=0.1))
+        one = running(peer.port, LinkTimes(reconnect_cap=0.05, ping_interval=0.1))
         for _ in range(2):
             assert one.up.acquire(timeout=10)
         one.end()
@@ -206,7 +202,9 @@ def test_a_server_that_falls_silent_is_left_in_time(running: Callable[..., Runni
     pongs = itertools.count()
     server = SmallServer(lambda step, peer: step == "pong" and 0 < next(pongs) < 20)
     with ScriptedPeer(server.serve) as peer:
-        one = running(peer.port, Limits(reconnect_cap=0.05, ping_interval=0.1, pong_timeout=0.4), connect_timeout=0.3)
+        one = running(
+            peer.port, LinkTimes(reconnect_cap=0.05, ping_interval=0.1, pong_timeout=0.4), connect_timeout=0.3
+        )
         for _ in range(2):
             assert one.up.acquire(timeout=10)
         one.end()

@@ -147,8 +147,10 @@ TAIL = ',"api_key":"KEY","team_id":""}'
     [
         (
             Report(ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", duration=1500, **TIMES),
-            '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01",'
-            '"execute_log":"the log","duration":1500}',
+            (
+                '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01",'
+                '"execute_log":"the log","duration":1500}'
+            ),
         ),
         (
             Report(ID, Verb.ENDED, Status.FAILED, EndReason.EXIT_CODE, "{}", error="exit status 3", exit_code=3),
