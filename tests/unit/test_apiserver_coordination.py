@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
 from adapters.wire.endpoints import ApiAddress
