@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from docker.errors import APIError, DockerException
 
 from adapters.runners.command import ProcessOptions
 from adapters.runners.container import ContainerRunner, Owner
+from adapters.runners.container.client import Lines, cause_of, secret_of, translated
+from adapters.runners.container.request import ContainerFailed
+from domain.errors import InvalidTask
 from domain.result import Result
 from domain.runner import ExecutionContext
 from domain.status import Status
@@ -59,3 +64,60 @@ def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
     runner.parse_args("", json.dumps({"action": "pull", "image": "x", "socket": str(tmp_path / "engine.sock")}))
     error = runner.execute().error
     assert error.endswith(f"No such file or directory: '{tmp_path}/engine.sock'")
+
+
+def test_what_is_cut_stays_cut_also_for_connections_that_come_later() -> None:
+    lines = Lines()
+    (first, one), (second, two) = socket.socketpair(), socket.socketpair()
+    with one, two:
+        lines.add(first)
+        lines.cut()
+        lines.add(second)
+        assert (one.recv(1), two.recv(1)) == (b"", b"")
+        lines.close()
+        lines.close()
+    assert (first.fileno(), second.fileno()) == (-1, -1)
+
+
+def test_a_new_connection_of_a_client_that_was_cut_fails_before_it_is_made() -> None:
+    lines = Lines()
+    lines.cut()
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(OSError, match="cancelled"):
+        lines.dial("127.0.0.1", server.getsockname()[1], 5.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (APIError("refused", explanation="no such image"), "no such image"),
+        (DockerException("gone"), "the engine cannot be reached or went away: gone"),
+        (OSError(2, "No such file or directory"), "the engine cannot be reached or went away: .*No such file"),
+        (json.JSONDecodeError("x", "", 0), "not JSON"),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_what_the_library_raises_becomes_the_engines_own_words(error: Exception, told: str) -> None:
+    with pytest.raises(ContainerFailed, match=told), translated():
+        raise error
+
+
+def test_errors_of_our_own_pass_as_they_are() -> None:
+    with pytest.raises(InvalidTask, match="mine"), translated():
+        raise InvalidTask("mine")
+
+
+def test_the_cause_is_what_the_system_said_however_often_it_was_wrapped() -> None:
+    system = OSError(2, "gone")
+    wrapped = RuntimeError("outer", ValueError(system))
+    assert cause_of(wrapped) is system
+    assert cause_of(system) is system
+
+
+def test_a_secret_is_asked_for_only_where_one_is_named_and_has_to_be_of_its_kind() -> None:
+    keys = Keys("key_value", {"a": "b"})
+    assert secret_of(None, "", "key_value") is None
+    assert secret_of(keys, "c1", "key_value") == {"a": "b"}
+    with pytest.raises(InvalidTask, match="is a key_value, wanted is a username_password"):
+        secret_of(keys, "c1", "username_password")
+    with pytest.raises(InvalidTask, match="no source of credentials"):
+        secret_of(None, "c1", "key_value")
