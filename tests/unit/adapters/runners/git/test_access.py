@@ -6,13 +6,16 @@ import ssl
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.git import GitOptions
-from domain.runner import ExecutionContext
+from adapters.runners.git.access import Access, secrets_of
+from domain.errors import InvalidTask
+from domain.runner import Credential, ExecutionContext
 from domain.status import Status
 from tests.support.canary import Sampler
 from tests.support.git_peers import Origin, https_git
@@ -127,3 +130,52 @@ def test_an_unknown_host_key_is_refused(processes: Supervisor, origin: Origin, t
     result = ran(processes, tmp_path / "d", vault, url=sshd.url(origin.bare), credential="c1", known_hosts=hosts)
     assert result.status is Status.FAILED
     assert "Host key verification failed" in result.error
+
+
+URL = "https://h.example/x.git"
+
+
+def test_what_steers_git_is_taken_out_of_the_environment_and_ours_is_put_in() -> None:
+    with Access(URL, None, "", False) as access:
+        found = access.environment(
+            {"PATH": "/bin", "GIT_DIR": "/x", "LD_PRELOAD": "y", "DISPLAY": ":0"}, "https", "/ca"
+        )
+    assert {"GIT_DIR", "LD_PRELOAD", "DISPLAY"} & found.keys() == set()
+    assert (found["PATH"], found["GIT_ALLOW_PROTOCOL"], found["GIT_SSL_CAINFO"]) == ("/bin", "https", "/ca")
+    assert (found["GIT_ASKPASS"], found["GIT_TERMINAL_PROMPT"]) == ("/bin/false", "0")
+    assert "StrictHostKeyChecking=yes" in found["GIT_SSH_COMMAND"]
+    assert "BatchMode=yes" in found["GIT_SSH_COMMAND"]
+
+
+def test_a_key_is_a_private_file_that_goes_with_the_run() -> None:
+    key = Credential("c", "ssh_private_key", "deploy", {"private_key": "a\r\nb", "passphrase": "s3cret"})
+    with Access("git@h:x", key, "h ssh-ed25519 KEY", True) as access:
+        command = access.environment({}, "ssh", "")["GIT_SSH_COMMAND"].split()
+        path = Path(command[command.index("-i") + 1])
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("a\nb\n", 0o600)
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert (path.parent / "known_hosts").read_text() == "h ssh-ed25519 KEY"
+        assert {"StrictHostKeyChecking=accept-new", "BatchMode=no", "IdentitiesOnly=yes"} <= set(command)
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("category", "value", "url", "told"),
+    [
+        ("email", {"password": "p"}, URL, "is a email: git takes"), ("api_token", {}, URL, "has no token"),
+        ("username_password", {"password": "p"}, URL, "has no username"), ("api_token", {"token": 7}, URL, "has no token"),
+        ("api_token", {"token": "t"}, "git@h:x", "is for https, but the url is not"),
+    ],
+)  # fmt: skip
+def test_a_credential_that_does_not_fit_leaves_nothing_behind(
+    category: str, value: dict[str, Any], url: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidTask, match=f"credential deploy {told}"):
+        Access(url, Credential("c", category, "deploy", value), "", False, f"{tmp_path}/")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_secrets_of_a_credential_are_those_that_are_long_enough_to_be_found() -> None:
+    value = {"password": "long-one", "token": "abc", "private_key": 7, "username": "ada"}
+    assert secrets_of(Credential("c", "x", "deploy", value)) == ["long-one"]
+    assert secrets_of(None) == []

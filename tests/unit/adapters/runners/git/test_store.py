@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -166,3 +167,54 @@ def test_the_locks_of_a_packing_that_was_killed_end_no_later_run(copy: Copy, loc
     commit = copy.origin.commit("a.txt", "two\n")
     assert copy.done()["commit"] == commit
     assert not path.exists()
+
+
+def test_a_store_is_sound_when_git_would_take_it_for_one(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    place = tmp_path / ".git"
+    assert store.sound(place)
+    (place / "HEAD").write_text("rubbish")
+    assert not store.sound(place)
+    (place / "HEAD").write_text("0" * 40 + "\n")
+    assert store.sound(place)
+    (place / store.SUSPECT).touch()
+    assert not store.sound(place)
+    assert not store.sound(tmp_path / "nothing")
+
+
+def test_settings_and_hooks_of_an_earlier_task_are_gone(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    place = tmp_path / ".git"
+    git(tmp_path, "config", "core.fsmonitor", "/evil")
+    for name in ("hooks/post-checkout", "logs/HEAD", "info/attributes", "objects/info/alternates", "config.worktree"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).touch()
+    store.reset_settings(place, "https://h/x.git")
+    assert git(tmp_path, "config", "remote.origin.url") == "https://h/x.git"
+    assert "evil" not in (place / "config").read_text()
+    assert not [
+        path for path in ("hooks", "logs", "info/attributes", "objects/info/alternates") if (place / path).exists()
+    ]
+
+
+def test_locks_behind_a_link_are_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "other" / "x").mkdir(parents=True)
+    (tmp_path / "other" / "x" / "a.lock").touch()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "refs").symlink_to(tmp_path / "other")
+    (tmp_path / "store" / "index.lock").touch()
+    store.unlock(tmp_path / "store")
+    assert (tmp_path / "other" / "x" / "a.lock").exists()
+    assert not (tmp_path / "store" / "index.lock").exists()
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_store_that_was_put_away_comes_back_where_the_new_one_failed(tmp_path: Path, well: bool) -> None:
+    place = tmp_path / ".git"
+    place.mkdir()
+    (place / "old").touch()
+    with contextlib.suppress(RuntimeError), store.aside(place):
+        (place / "new").touch()
+        if not well:
+            raise RuntimeError
+    assert (os.listdir(place), os.listdir(tmp_path)) == (["new"] if well else ["old"], [".git"])
