@@ -22,7 +22,7 @@ from adapters.runners.database.values import DEEPEST, from_json, mysql_conversio
         (Decimal("1E-7"), "0.0000001"), (Decimal("10.50"), "10.50"), (b"caf\xc3\xa9", "café"), (b"\xff", "base64:/w=="),
         (memoryview(b"x"), "x"), (date(2024, 2, 29), "2024-02-29"), ((1, b"x"), [1, "x"]), ({1: Decimal(2)}, {"1": "2"}),
     ],
-    ids=repr,
+    ids=lambda it: type(it).__name__,
 )  # fmt: skip
 def test_a_value_is_exact_or_text(value: Any, held: Any) -> None:
     assert plain(value) == held

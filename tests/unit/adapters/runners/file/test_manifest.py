@@ -79,7 +79,9 @@ def test_what_had_just_changed_when_it_was_read_is_packed_again(backup: Make) ->
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"{"), gzip.compress(b'{"source": "/source"}\n[1]\n')]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"{"), gzip.compress(b'{"source": "/source"}\n[1]\n')],
+    ids=["empty", "no gzip", "half a line", "lines of something else"],
 )
 def test_where_the_manifest_cannot_be_read_everything_is_packed(backup: Make, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.gz").write_bytes(content)
