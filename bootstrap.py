@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library: what
-    # somebody leaves there, json.py say, would stand in for a module of that (G84).
+    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library:
+    # what somebody leaves there, json.py say, would stand in for a module of that (G84).
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
     _home = str(Path(__file__).resolve().parent)

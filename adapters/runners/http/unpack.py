@@ -13,6 +13,7 @@ from itertools import chain
 PIECE = 65_536  # bytes of one step, so that no bomb is unpacked whole
 NONE = ("identity", "none", "utf-8", "binary", "chunked")  # no packing at all: what servers write, and how they send
 LAYERS = 5
+MEMBER = b"\x1f\x8b"  # what each part of a gzip begins with
 
 
 class Unreadable(ValueError):
@@ -50,26 +51,28 @@ def _codings(header: str) -> list[str]:
 
 
 def _undone(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
-    machine = None
+    machine, start, whole = None, b"", False
     for piece in pieces:
-        rest, full = piece, False
+        rest, full, start = start + piece, False, b""
         while rest or full:
-            again = machine is not None and machine.eof
-            if again and coding == "deflate":
-                return
-            if machine is None or again:
+            if machine is None:
+                if len(rest) < len(MEMBER):
+                    start = rest  # the next piece tells what it is
+                    break
+                if whole and (coding == "deflate" or not rest.startswith(MEMBER)):
+                    return  # what stands behind the end is no part of the content, as for other clients
                 machine = zlib.decompressobj(_window(coding, rest))
             try:
                 found = machine.decompress(rest, PIECE)
             except zlib.error:
-                if again:
-                    return  # what stands behind the end is no part of the content, as for other clients
                 raise Unreadable(f"the answer is not {coding}, though its header says so") from None
             if found:
                 yield found
             full = len(found) == PIECE and not machine.eof
-            rest = machine.unused_data if machine.eof else machine.unconsumed_tail
-    if machine is not None and not machine.eof:
+            rest = machine.unconsumed_tail
+            if machine.eof:
+                rest, machine, whole = machine.unused_data, None, True
+    if machine is not None or (start and not whole):
         raise Cut("the answer was cut")
 
 

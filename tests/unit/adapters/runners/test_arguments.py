@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.runners.arguments import decode, substitute
-from adapters.runners.http.request import fill
 from domain.errors import InvalidTask
+from tests.support.templates import NAMES, TEMPLATES, filled
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ def test_big_numbers_and_odd_characters_survive() -> None:
     assert found.anything["n"] == 9007199254740993
     assert found.name == "\N{REPLACEMENT CHARACTER}x"
 
-
-# -- against models ------------------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(), max_size=4) | st.sampled_from(["\ud800", "a\udfffb", "NaN"])
 VALUES = st.recursive(
@@ -160,46 +158,7 @@ def test_a_number_that_json_cannot_hold_is_refused_wherever_it_stands(pairs: lis
             decode(text, Model)
 
 
-def filled(text: str, environment: dict[str, str]) -> str:
-    """Substitution without a regular expression: from left to right, what came in is not looked at again."""
-    out, at = "", 0
-    while at < len(text):
-        end = text.find("}", at)
-        name = text[at + 2 : end] if text.startswith("${", at) and end > 0 else ""
-        if name and all(sign.isascii() and (sign.isalnum() or sign == "_") for sign in name):
-            out += environment.get(name, text[at : end + 1])
-            at = end + 1
-        else:
-            out += text[at]
-            at += 1
-    return out
-
-
-NAMES = st.text("AB_9", min_size=1, max_size=2)
-PIECES = st.lists(NAMES | st.sampled_from(["${", "}", "$", "{", "${A}", "${B}", "$${A}", "${${A}}", "ä"]), max_size=8)
-TEMPLATES = PIECES.map("".join)
-
-
 @given(st.dictionaries(NAMES, TEMPLATES), TEMPLATES)
 def test_substitution_goes_once_through(environment: dict[str, str], text: str) -> None:  # H8
     assert substitute(text, environment) == filled(text, environment)
     assert substitute("${NOT_THERE}", environment) == "${NOT_THERE}"
-
-
-BODIES = st.recursive(
-    TEMPLATES | st.integers() | st.none(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEMPLATES, inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(BODIES, st.dictionaries(NAMES, TEMPLATES))
-def test_strings_of_a_body_are_filled_and_its_keys_stay(body: Any, environment: dict[str, str]) -> None:  # H8
-    def walked(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: walked(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walked(item) for item in value]
-        return filled(value, environment) if isinstance(value, str) else value
-
-    assert fill(body, environment) == walked(body)
