@@ -131,8 +131,8 @@ def test_the_write_ahead_log_is_copied_into_the_file_in_time(
 ) -> None:
     mocker.patch.object(module, "CHECKPOINT", every)
     journal = start()
-    for _ in range(60):
-        journal.accept(ENTRY)
+    for number in range(60):
+        journal.accept(Entry("t", "accepted", name=str(number)))
     pages = path.with_name(path.name + "-wal").stat().st_size // 4096
     assert (pages > 30) is grows, pages
 
