@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 
@@ -76,7 +75,6 @@ def test_nobody_waits_for_a_reader_and_what_was_dropped_is_counted_and_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(line_writer, "LINES", 8)
-    monkeypatch.setattr(logging.getLogger("worker"), "propagate", True)
     pipe = Pipe()
     pipe.writer.write("x" * 200_000)  # more than the pipe holds
     while not pipe.writer._lines.empty():
