@@ -59,12 +59,14 @@ class MemorySpool:
 
     def open(self, task_id: str) -> None:
         with self._guard:
-            self._logs.setdefault(task_id, _Log())
+            log = self._logs.setdefault(task_id, _Log())
+            if log.finished:
+                log.finished, log.dropped = False, 0
 
     def write(self, task_id: str, data: bytes) -> None:
         with self._guard:
             log = self._logs.get(task_id)
-            if log is None:
+            if log is None or log.finished:
                 return
             text, log.pending = repair(log.pending + data, final=False)
             room = 0 if log.dropped else max(0, self._limit - len(log.data))  # what follows a gap is no head
