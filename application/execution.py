@@ -39,10 +39,10 @@ class Contexts:
         root: Path,
         credentials: CredentialSource,
         approvals: ApprovalDesk | None,
-        conceal: Callable[[str], None] = lambda _: None,
+        redact: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
-        self._conceal = conceal
+        self._redact = redact
         self._credentials = credentials
         self._approvals = approvals
 
@@ -54,7 +54,7 @@ class Contexts:
             default_dir=(self._root / "tasks" / (task.cronjob or task.id)).absolute(),
             environment=task.metadata.environment,
             log=write,
-            conceal=self._conceal,
+            redact=self._redact,
             credentials=self._credentials,
             approvals=self._approvals,
             workflow_exec_id=task.workflow_exec_id,
@@ -62,7 +62,7 @@ class Contexts:
 
 
 class Execution:
-    """From a task to its Result; whatever a runner does, exactly one Result comes out (G1, G2 of the runners)."""
+    """From a task to its Result; whatever a runner does, exactly one Result comes out (T1, T2)."""
 
     def __init__(
         self, runtime: Runtime, registry: RunnerRegistry, contexts: Contexts, default_timeout: float = 0.0
@@ -152,7 +152,7 @@ def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:
         try:
             runner.kill() if request.urgency is Urgency.NOW else runner.stop()
         except DEFECTS:
-            # A failing stop says nothing about the task: it goes on and its end is reported (G4 of the runners).
+            # A failing stop says nothing about the task: it goes on and its end is reported (T4).
             log.exception("the runner could not be stopped", extra=run.label)
 
     return relay

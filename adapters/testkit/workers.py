@@ -29,7 +29,7 @@ from domain.runner import RunnerRegistry
 
 @dataclass
 class WorkerKit:
-    """One worker over one way to a memory server. ``journal`` and ``spool`` may be those of a former life."""
+    """One worker over one network to a memory server. ``journal`` and ``spool`` may be those of a previous run."""
 
     network: MemoryNetwork
     registry: RunnerRegistry
@@ -53,8 +53,8 @@ class WorkerKit:
         around = Around(runtime, self.metrics, disk, self.watchdog, self.limits, self.root)
         self.worker = assemble(replace(self.server, times=self.times), self.registry, self.identity, around)
 
-    def stop(self, hurry: bool = True) -> bool:
-        return end(self.worker, self.metrics, hurry)
+    def stop(self, force: bool = True) -> bool:
+        return end(self.worker, self.metrics, force)
 
 
 def memory_server() -> MemoryServer:

@@ -142,7 +142,7 @@ def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker:
 def test_dead_letters_move_to_the_new_file(tmp_path: Path) -> None:  # G8, G12
     journal = SqliteJournal(tmp_path / "journal.sqlite")
     journal.accept(ENTRY)
-    journal.bury("t1", "404")
+    journal.dead_letter("t1", "404")
     journal._distrust()
     journal.accept(Entry("t2", "accepted"))
     assert journal._db is not None

@@ -21,7 +21,7 @@ class OverTheModel:
         server = MemoryServer(ThreadRuntime())
 
         def make(key: str, metrics: Metrics) -> Server:
-            network = server.way()
+            network = server.network()
             network.token = key
             return server_of(network, metrics)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import ContainerRunner, Leftovers, Owner
+from adapters.runners.container import ContainerRunner, OrphanContainers, Owner
 from domain.result import Result
 from domain.runner import Credential, ExecutionContext
 from tests.support.dockerapi import FakeDocker
@@ -47,9 +47,9 @@ def names(engine: FakeDocker) -> list[str]:
     return [box.name for box in engine.boxes.values()]
 
 
-def cleaned(owner: Owner, **more: Any) -> Leftovers:
+def cleaned(owner: Owner, **more: Any) -> OrphanContainers:
     """All rounds, one right after the other."""
-    leftovers = Leftovers(owner, pauses=(0.0,) * 3, **more)
+    leftovers = OrphanContainers(owner, pauses=(0.0,) * 3, **more)
     leftovers.start()
     if leftovers._thread is not None:
         leftovers._thread.join(10)

@@ -284,7 +284,7 @@ def test_a_server_that_never_answers_does_not_hold_the_end(tmp_path: Path) -> No
     assert (process.returncode, "did not end" in errors) == (0, False), errors
 
 
-def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G63a
+def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G87
     (tmp_path / "config_worker.json").write_text("{}")
     (tmp_path / "schedule.json").write_text('{"jobs": []}')
     first = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
@@ -398,7 +398,7 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
             child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
             os.kill(int(child), signal.SIGKILL)
             killed = True
-        if "left from a former life: error" in line:
+        if "left from a previous run: error" in line:
             break
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)

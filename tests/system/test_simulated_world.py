@@ -26,7 +26,7 @@ PINNED = {
     1004: "lease counted from the answer (G13)",
     1005: "the event's copy is run, not the fresh one (G19)",
     1008: "a duplicate is admitted (G86)",
-    1016: "a started task of a former life is run again (G18)",
+    1016: "a started task of a previous run is run again (G18)",
     1020: "the log is sent again blindly (G38)",
     1021: "running is not read back (G4)",
     20601: "two claimed a task while the lock store was emptied; the one that gave way handed the other's run back (G16)",

@@ -39,7 +39,7 @@ def start(server: MemoryServer, registry: RunnerRegistry, tmp_path: Path) -> Ite
     kits: list[WorkerKit] = []
 
     def make(**fields: object) -> WorkerKit:
-        kit = WorkerKit(server.way(), registry, root=tmp_path, **fields)  # type: ignore[arg-type]
+        kit = WorkerKit(server.network(), registry, root=tmp_path, **fields)  # type: ignore[arg-type]
         kits.append(kit)
         kit.worker.start()
         assert kit.worker.link.up.wait(5)
@@ -84,7 +84,7 @@ def test_a_time_out_is_a_time_out(server: MemoryServer, start: Start) -> None:
     assert server.wait_for(task, *OVER)["status"] == "timeout"
 
 
-def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -> None:  # G5 of the runners
+def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -> None:  # T5
     start()
     task = server.add_task(command="sleep 300")
     server.offer(task)
@@ -94,7 +94,7 @@ def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -
     assert server.wait_for(task, *OVER, timeout=5)["status"] == "timeout"
 
 
-def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start: Start) -> None:  # G6 of the runners
+def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start: Start) -> None:  # T6
     start()
     task = server.add_task(command="echo", args='["new"]')
     with server.guard:
@@ -103,9 +103,7 @@ def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start:
     assert output(server, task)["message"] == "new\n"
 
 
-def test_an_empty_line_ends_no_log_and_a_burst_is_whole(
-    server: MemoryServer, start: Start
-) -> None:  # G8 of the runners
+def test_an_empty_line_ends_no_log_and_a_burst_is_whole(server: MemoryServer, start: Start) -> None:  # T8
     start()
     task = server.add_task(command="echo one; echo; echo; seq 1 2000")
     server.offer(task)
@@ -218,7 +216,7 @@ def test_a_log_whose_answers_are_lost_is_neither_lost_nor_doubled(server: Memory
 
 def test_a_lost_lock_ends_the_task_where_nothing_else_protects_it(
     server: MemoryServer, start: Start
-) -> None:  # G13, G7 of the runners
+) -> None:  # G13, T7
     start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, on_lost_lease="stop"))
     task = server.add_task(command="sleep 300")
     server.offer(task)
@@ -247,9 +245,7 @@ def test_an_end_that_the_server_holds_is_not_overwritten_and_ends_the_task(
     assert server.task(task)["status"] == "canceled"
 
 
-def test_a_full_worker_keeps_what_comes_and_takes_it_once(
-    server: MemoryServer, start: Start
-) -> None:  # G11 of the runners
+def test_a_full_worker_keeps_what_comes_and_takes_it_once(server: MemoryServer, start: Start) -> None:  # T11
     kit = start(limits=Limits(concurrency=1, grace=0.5, drain=5.0))
     first, second = server.add_task(command="sleep 0.5"), server.add_task(command="true")
     server.offer(first)
@@ -275,7 +271,7 @@ def test_shutdown_waits_for_what_is_nearly_over(server: MemoryServer, start: Sta
     task = server.add_task(command="sleep 0.6; echo done")
     server.offer(task)
     server.wait_for(task, "running")
-    assert kit.stop(hurry=False)
+    assert kit.stop(force=False)
     assert server.task(task)["status"] == "success"
 
 
@@ -292,16 +288,16 @@ def test_the_books_balance(server: MemoryServer, start: Start) -> None:  # G86
 
 
 def test_many_starts_are_confirmed_with_few_requests(server: MemoryServer, registry: RunnerRegistry) -> None:  # G4
-    way, asked = server.way(), Counter[str]()
-    way.conditions.delay = lambda: 0.02
-    plain = way.request
+    network, asked = server.network(), Counter[str]()
+    network.conditions.delay = lambda: 0.02
+    plain = network.request
 
     def counting(method: str, path: str, *rest: Any) -> Any:
         asked[f"{method} {'one' if path.strip('/').count('/') else 'list'}" if path.startswith("/task/") else path] += 1
         return plain(method, path, *rest)
 
-    way.request = counting  # type: ignore[method-assign]
-    kit = WorkerKit(way, registry)
+    network.request = counting  # type: ignore[method-assign]
+    kit = WorkerKit(network, registry)
     kit.worker.start()
     assert kit.worker.link.up.wait(5)
     tasks = [server.add_task(command="true") for _ in range(50)]

@@ -36,7 +36,7 @@ def test_a_task_asks_for_approval_once() -> None:
         [{"id": ID, "task_id": OTHER, "status": "pending"}, {"id": OTHER, "task_id": ID, "status": "pending"}, 7],
     ],
 )
-def test_what_a_former_life_has_asked_is_not_asked_again(rows: list[Any]) -> None:  # A4
+def test_what_a_previous_run_has_asked_is_not_asked_again(rows: list[Any]) -> None:  # A4
     with api(good({"results": rows})) as (client, server):
         assert HttpApprovals(client).create_approval(ID, APPROVAL) == OTHER
     assert len(server.lines) == 1

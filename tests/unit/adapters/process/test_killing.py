@@ -40,11 +40,11 @@ def test_a_process_that_ended_and_was_not_reaped_does_not_live(sleeper: Sleeper)
 
 def test_who_is_gone_has_nothing_and_nothing_raises(mocker: MockerFixture) -> None:
     assert (killing.stat_of(NOBODY), killing.identity_of(NOBODY)) == (None, "")
-    assert (killing.children_of(NOBODY), killing.descendants(NOBODY), killing.mark_of(NOBODY)) == ([], [], b"")
+    assert (killing.children_of(NOBODY), killing.descendants(NOBODY), killing.tag_of(NOBODY)) == ([], [], b"")
     killing.kill([Stat(NOBODY, "S", 1)])
     mocker.patch("builtins.open", side_effect=OSError(24, "Too many open files"))
     assert killing.stat_of(os.getpid()) is None
-    assert killing.mark_of(os.getpid()) == b""
+    assert killing.tag_of(os.getpid()) == b""
 
 
 def test_the_deepest_descendants_come_first(family: tuple[subprocess.Popen[bytes], int]) -> None:
@@ -72,8 +72,8 @@ def test_a_tree_is_killed_whole_but_never_by_a_pid_alone(family: tuple[subproces
 
 def test_a_mark_is_read_from_the_environment(sleeper: Sleeper) -> None:
     marked = sleeper({"CRONJOB_WORKER_RUN": "owner.run"})
-    assert killing.mark_of(marked.pid) == b"CRONJOB_WORKER_RUN=owner.run"
-    assert killing.mark_of(sleeper({"A": "b"}).pid) == b""
+    assert killing.tag_of(marked.pid) == b"CRONJOB_WORKER_RUN=owner.run"
+    assert killing.tag_of(sleeper({"A": "b"}).pid) == b""
 
 
 def test_this_system_can_be_seen_and_one_without_proc_cannot(mocker: MockerFixture) -> None:

@@ -42,9 +42,9 @@ def test_a_program_may_be_called_anything(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_none_and_what_cannot_be_seen_is_an_error(mocker: MockerFixture) -> None:  # G60
     assert (tree.look(NOBODY), tree.children(NOBODY), tree.below(NOBODY)) == (None, [], [])
-    assert not tree.has_mark(NOBODY, b"A=")
+    assert not tree.has_tag(NOBODY, b"A=")
     mocker.patch("builtins.open", side_effect=OSError(errno.EMFILE, "Too many open files"))
-    for question in (tree.look, tree.children, tree.below, lambda pid: tree.has_mark(pid, b"A=")):
+    for question in (tree.look, tree.children, tree.below, lambda pid: tree.has_tag(pid, b"A=")):
         with pytest.raises(OSError, match="Too many open files"):
             question(os.getpid())
 
@@ -85,4 +85,4 @@ def test_a_dead_process_gets_no_signal(sleeper: Sleeper) -> None:
     ("mark", "found"), [(b"RUN=owner.1", True), (b"RUN=owner.", True), (b"RUN=other", False), (b"owner", False)]
 )
 def test_a_mark_is_the_beginning_of_a_variable(sleeper: Sleeper, mark: bytes, found: bool) -> None:
-    assert tree.has_mark(sleeper({"RUN": "owner.1"}).pid, mark) is found
+    assert tree.has_tag(sleeper({"RUN": "owner.1"}).pid, mark) is found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.process.supervisor import Supervisor
-from adapters.runners.container import Leftovers, Owner
+from adapters.runners.container import OrphanContainers, Owner
 from adapters.runners.container.owner import BOUND
 from adapters.runners.container.request import Engine
 from tests.support.containers import cleaned, names
@@ -20,7 +20,7 @@ def test_what_an_engine_makes_after_the_crash_is_removed_too(engine: FakeDocker,
     """G77: the engine may carry out what was asked of it when the one who asked is dead."""
     former = Owner("w1", tmp_path / "w1")
     former.note(Engine(socket=engine.socket))
-    leftovers = Leftovers(Owner("w1", tmp_path / "w1"), pauses=(0.0, 0.3))
+    leftovers = OrphanContainers(Owner("w1", tmp_path / "w1"), pauses=(0.0, 0.3))
     leftovers.start()
     while not any(path == "containers/json" for _, path, _, _ in engine.requests):
         threading.Event().wait(0.005)
@@ -40,7 +40,7 @@ def test_an_engine_that_does_not_answer_keeps_its_place_for_the_next_start(
     former.note(Engine(runtime="containerd"))
     engine.silent.add("containers/json")
     now = Owner("w1", tmp_path / "w1")
-    leftovers = Leftovers(now, pauses=(0.0, 60.0))
+    leftovers = OrphanContainers(now, pauses=(0.0, 60.0))
     started = time.monotonic()
     leftovers.start()
     assert time.monotonic() - started < 0.5

@@ -60,13 +60,13 @@ def test_a_header_brings_no_other_one(header: dict[str, str]) -> None:
 
 
 def test_a_credential_goes_before_the_tasks_own_header_and_is_concealed() -> None:
-    concealed: list[str] = []
-    context = ExecutionContext(credentials=Keys("api_token", token="t0ken"), conceal=concealed.append)
+    redacted: list[str] = []
+    context = ExecutionContext(credentials=Keys("api_token", token="t0ken"), redact=redacted.append)
     found = made(context, credential_id="c", headers={"authorization": "mine", "Cookie": "c00kie"})
     assert {name: found.headers[name] for name in ("Authorization", "Cookie")} == {
         "Authorization": "Bearer t0ken", "Cookie": "c00kie",
     }  # fmt: skip
-    assert {"t0ken", "Bearer t0ken", "c00kie"} <= set(concealed)
+    assert {"t0ken", "Bearer t0ken", "c00kie"} <= set(redacted)
     assert "authorization" not in found.headers
 
 
