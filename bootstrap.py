@@ -41,7 +41,7 @@ from adapters.process.supervisor import Supervisor
 from adapters.process.temporary_files import prefix_of
 from adapters.runners.builtin import all_runners
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import Leftovers, Owner
+from adapters.runners.container import OrphanContainers, Owner
 from adapters.runtime.signals import SignalFlags
 from adapters.runtime.threads import ThreadRuntime
 from adapters.spool.file import FileSpool
@@ -121,8 +121,8 @@ def find_approvals(c: WorkerContainer) -> ApprovalDesk | None:
     return c.server().approvals
 
 
-def make_leftovers(c: WorkerContainer) -> Leftovers:
-    found = Leftovers(c.owner(), c.credentials(), c.processes().run, c.options().inherited)
+def make_orphan_containers(c: WorkerContainer) -> OrphanContainers:
+    found = OrphanContainers(c.owner(), c.credentials(), c.processes().run, c.options().inherited)
     return c.stack().enter_context(closing(found))
 
 
@@ -177,7 +177,7 @@ class WorkerContainer(containers.DeclarativeContainer):
     approvals: providers.Provider[ApprovalDesk | None] = Singleton(find_approvals, __self__)
     runners: providers.Provider[RunnerRegistry] = Singleton(make_runners, __self__)
     identity: providers.Provider[Identity] = Singleton(make_identity, __self__)
-    leftovers: providers.Provider[Leftovers] = Singleton(make_leftovers, __self__)
+    orphan_containers: providers.Provider[OrphanContainers] = Singleton(make_orphan_containers, __self__)
     execution: providers.Provider[Execution] = Singleton(make_execution, __self__)
     worker: providers.Provider[Worker] = Singleton(make_worker, __self__)
     service: providers.Provider[Service] = Singleton(make_service, __self__)

@@ -34,7 +34,7 @@ def withdraw(desk: Approvals, task: Task) -> bool:
 
 
 def _asked(task: Task) -> str:
-    """What the run left in the task's output: it is there for every later life of the worker."""
+    """What the run left in the task's output: it is there for every later run of the worker."""
     try:
         found = json.loads(task.output)
     except ValueError:

@@ -293,11 +293,11 @@ class Delivery:
             return
         log.error("given up after %.0f s: %s", self._limits.dead_letter_age, why, extra={"task": task_id})
         try:
-            self._disk.journal.bury(task_id, why)
+            self._disk.journal.dead_letter(task_id, why)
         except JournalError as error:
             log.error("could not be moved to the dead letters: %s", error, extra={"task": task_id})
             return
-        self._host.metrics.count("results_buried")
+        self._host.metrics.count("results_dead_lettered")
         self.settle(task_id)
 
 

@@ -39,10 +39,10 @@ class Contexts:
         root: Path,
         credentials: CredentialSource,
         approvals: ApprovalDesk | None,
-        conceal: Callable[[str], None] = lambda _: None,
+        redact: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
-        self._conceal = conceal
+        self._redact = redact
         self._credentials = credentials
         self._approvals = approvals
 
@@ -54,7 +54,7 @@ class Contexts:
             default_dir=(self._root / "tasks" / (task.cronjob or task.id)).absolute(),
             environment=task.metadata.environment,
             log=write,
-            conceal=self._conceal,
+            redact=self._redact,
             credentials=self._credentials,
             approvals=self._approvals,
             workflow_exec_id=task.workflow_exec_id,

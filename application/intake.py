@@ -131,8 +131,8 @@ class Intake:
                 return offer
             self._refuse(offer, "refused", "no slot became free in time")
 
-    def _refuse(self, offer: Offer, fate: str, why: str) -> None:
-        self._count(fate)
+    def _refuse(self, offer: Offer, outcome: str, why: str) -> None:
+        self._count(outcome)
         log.debug("not taken: %s", why, extra={"task": offer.task.id})
         try:
             self._stream.decline(offer, why, AGAIN)
@@ -151,5 +151,5 @@ class Intake:
             log.info("%s", ENDINGS[stop.action].note, extra=run.label)
             run.token.cancel(ENDINGS[stop.action])
 
-    def _count(self, fate: str) -> None:
-        self._metrics.count(f"events_{fate}")
+    def _count(self, outcome: str) -> None:
+        self._metrics.count(f"events_{outcome}")

@@ -1,4 +1,4 @@
-"""What a former life left behind, and what the server believes to run here and does not."""
+"""What a previous run left behind, and what the server believes to run here and does not."""
 
 from __future__ import annotations
 

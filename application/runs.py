@@ -69,7 +69,7 @@ class RunTable:
             return Admission.ADMITTED, run
 
     def adopt(self, task: Task) -> Run | None:
-        """Take a task of a former life in hand, ending only; None if it is in hand already."""
+        """Take a task of a previous run in hand, ending only; None if it is in hand already."""
         with self._lock:
             if task.id in self._runs:
                 return None

@@ -90,10 +90,10 @@ class Worker:
             self.intake.fill()
             log.info("new tasks are taken again")
 
-    def shutdown(self, hurry: Callable[[], bool]) -> bool:
+    def shutdown(self, force: Callable[[], bool]) -> bool:
         """No new work, wait, stop, kill, flush, close, join; True if nothing was left behind.
 
-        Waits up to ``drain`` seconds for running tasks unless ``hurry`` says so meanwhile. Heartbeats and leases go on
+        Waits up to ``drain`` seconds for running tasks unless ``force`` says so meanwhile. Heartbeats and leases go on
         until the results are flushed (G35).
         """
         runtime, limits = self._host.runtime, self._limits
@@ -103,7 +103,7 @@ class Worker:
         running = len(self.table.active())
         if running:
             log.info("shutting down: %d tasks are running; waiting up to %.0f s for them", running, limits.drain)
-        self._wait_idle(runtime.now() + limits.drain, hurry)
+        self._wait_idle(runtime.now() + limits.drain, force)
         if not self.table.idle.is_set():
             note = "ended because the worker shuts down"
             log.warning("stopping %d tasks", len(self.table.active()))
@@ -111,7 +111,7 @@ class Worker:
             self.table.idle.wait(limits.grace + 2.0)
             self.table.cancel_all(CancelRequest(EndReason.SHUTDOWN, Urgency.NOW, note))
             self.table.idle.wait(KILL_WAIT)
-        if not hurry():
+        if not force():
             self.categories.tear_down()
         flushed = self.delivery.empty.wait(FLUSH_WAIT)
         if not flushed:
@@ -125,18 +125,18 @@ class Worker:
         left = self.loops.join(runtime.now() + KILL_WAIT)
         if left:
             log.error("these loops did not end: %s", ", ".join(left))
-        self._settle_accounts()
+        self._tell_counters()
         log.info("ended")
         return self.table.idle.is_set() and not left
 
-    def _settle_accounts(self) -> None:
+    def _tell_counters(self) -> None:
         seen, waiting = self._host.metrics.snapshot(), self.delivery.waiting()
         log.info("%s", summary(seen, waiting))
         for text in unaccounted(seen, waiting) if self.table.idle.is_set() else ():
             log.error("a defect of the worker: %s", text)
 
-    def _wait_idle(self, deadline: float, hurry: Callable[[], bool]) -> None:
-        while not hurry() and self._host.runtime.now() < deadline:
+    def _wait_idle(self, deadline: float, force: Callable[[], bool]) -> None:
+        while not force() and self._host.runtime.now() < deadline:
             if self.table.idle.wait(0.1):
                 return
 

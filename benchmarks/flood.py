@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         spool = FileSpool(root / "logs", 10 << 20, 100 << 20)
-        kit = WorkerKit(server.way(), registry, spool=spool, root=root)
+        kit = WorkerKit(server.network(), registry, spool=spool, root=root)
         kit.worker.start()
         kit.worker.link.up.wait(5)
         warm = server.add_task(command="yes | head -c 1000000")

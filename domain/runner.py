@@ -122,7 +122,7 @@ class ApprovalDesk(Protocol):
 class ExecutionContext:
     """What a task brings to its runner. Every field has a stand-alone default.
 
-    ``log`` takes live output as bytes from any thread, never blocks for long and never raises. ``conceal`` takes
+    ``log`` takes live output as bytes from any thread, never blocks for long and never raises. ``redact`` takes
     what is secret among what the task brings: it is shown nowhere from then on (those of credentials never are).
     ``environment`` holds what the task adds to the inherited environment. ``working_dir`` is where the task asked
     to work, as it wrote that (None: it did not ask); ``default_dir`` is where it works otherwise (None: the current
@@ -134,7 +134,7 @@ class ExecutionContext:
     default_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Callable[[bytes], None] = lambda _: None
-    conceal: Callable[[str], None] = lambda _: None
+    redact: Callable[[str], None] = lambda _: None
     credentials: CredentialSource | None = None
     approvals: ApprovalDesk | None = None
     workflow_exec_id: str | None = None

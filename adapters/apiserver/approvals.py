@@ -19,7 +19,7 @@ _REMEMBERED = 1000
 
 
 class HttpApprovals:
-    """Asks once for each task, also where the answer to the asking was lost or a former life has asked. Any thread."""
+    """Asks once for each task, also where the answer to the asking was lost or a previous run has asked. Any thread."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -45,7 +45,7 @@ def _confirmed(held: bytes, ours: bytes, offset: int, base: int | None, known: O
         return known.text + ours[known.start : offset]
     if base is None:
         return b""
-    # A former life knew the text of others: taken for good where it is long enough, ends as it should, and is not ours.
+    # A previous run knew the text of others: taken for good where it is long enough, ends as it should, is not ours.
     found = held[: base + offset]
     good = len(found) == base + offset and found.endswith(ours[max(0, offset - 64) : offset]) and found not in ours
     return found if good else None

@@ -24,7 +24,7 @@ from adapters.process.ports import Processes
 from adapters.process.supervisor import Supervisor
 from adapters.runners.builtin import all_runners
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import Leftovers, Owner
+from adapters.runners.container import OrphanContainers, Owner
 from adapters.runtime.heap import give_large_blocks_back
 from adapters.state.directory import EndedWaiting, PauseMark
 from adapters.state.identity import inspect_state, private_directory
@@ -72,7 +72,7 @@ class Parts(Protocol):
     @property
     def approvals(self) -> Maker[ApprovalDesk | None]: ...
     @property
-    def leftovers(self) -> Maker[Leftovers]: ...
+    def orphan_containers(self) -> Maker[OrphanContainers]: ...
     @property
     def execution(self) -> Maker[Execution]: ...
     @property
@@ -122,7 +122,7 @@ class Program(commands.Program[Loaded]):
         for problem in parts.problems():
             log.warning("%s", problem)
         service.start()
-        parts.leftovers().start()
+        parts.orphan_containers().start()
         self._watcher.hello(loaded.longest_end)
         return service
 

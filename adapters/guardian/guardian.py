@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from adapters.process.environment import take_secrets
-from adapters.process.killing import can_see, children_of, descendants, kill, kill_tree, mark_of, stat_of
+from adapters.process.killing import can_see, children_of, descendants, kill, kill_tree, stat_of, tag_of
 
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a terminal that is gone ends its worker too
@@ -269,13 +269,13 @@ class Guardian:
             kill(descendants(self._worker.pid))
 
     def _kill_run(self, pid: int, start: int) -> None:
-        """KILL a task's tree, and what left the tree and was adopted by the worker (known by its mark)."""
+        """KILL a task's tree, and what left the tree and was adopted by the worker (known by its run tag)."""
         assert self._worker is not None
-        mark = mark_of(pid)
+        tag = tag_of(pid)
         kill_tree(pid, start)
         for child in children_of(self._worker.pid):
             found = stat_of(child)
-            if mark and found is not None and mark_of(child) == mark:
+            if tag and found is not None and tag_of(child) == tag:
                 kill_tree(child, found.start)
 
     def _check_worker(self) -> None:

@@ -41,7 +41,7 @@ class MemoryJournal:
         with self._guard:
             self._entries.pop(task_id, None)
 
-    def bury(self, task_id: str, why: str) -> None:
+    def dead_letter(self, task_id: str, why: str) -> None:
         self._check()
         with self._guard:
             self._entries.pop(task_id, None)

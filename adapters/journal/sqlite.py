@@ -89,7 +89,7 @@ class SqliteJournal:
     def forget(self, task_id: str) -> None:
         self._write(_Write(task_id, lambda _: None))
 
-    def bury(self, task_id: str, why: str) -> None:
+    def dead_letter(self, task_id: str, why: str) -> None:
         self._write(_Write(task_id, lambda _: None, why_dead=why))
 
     def entries(self) -> Sequence[Entry]:
@@ -219,7 +219,7 @@ class SqliteJournal:
         self._open()
 
     def _write_whole(self) -> None:
-        """Make the file that takes the journal's place when it is next opened, also by the next life."""
+        """Make the file that takes the journal's place when it is next opened, also by the next run."""
         finish_swap(self._path)
         fresh = self._path.with_name(self._path.name + ".new")
         for suffix in ("", *SIDES):

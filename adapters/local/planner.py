@@ -131,7 +131,7 @@ class Planner:
         log.info("%d jobs are scheduled from %s", len(self.jobs), self._path)
 
     def _drop_stale(self, now: datetime) -> None:
-        """End runs that wait for nothing: those of jobs that are gone, and those that a former life left too long."""
+        """End runs that wait for nothing: those of jobs that are gone, and those that a previous run left too long."""
         for run in self._store.live():
             job = self.jobs.get(run.job)
             late = not self._loaded and not run.retry and now.timestamp() - run.planned > LATE

@@ -1,6 +1,6 @@
 """Control groups (version 2), where this worker may make them: nothing of a run can leave its group unseen.
 
-Without them a run's processes are found by their tree, their group and their mark; a daemon that hid all three is found
+Without them a run's processes are found by their tree, group and run tag; a daemon that hid all three is found
 last. ``systemd`` delegates a group to a service with ``Delegate=yes``; another parent can be named in the settings.
 """
 
@@ -112,7 +112,7 @@ class Cgroups:
         return Cgroup(path)
 
     def sweep(self) -> int:
-        """End what former lives of the owner left; returns how many groups there were. Blocks up to GONE seconds."""
+        """End what previous runs of the owner left; returns how many groups there were. Blocks up to GONE seconds."""
         left = [Cgroup(path) for path in self._parent.glob(f"{self._prefix}*")]
         for group in left:
             group.kill()

@@ -44,7 +44,7 @@ class Loop(Protocol):
     def ending(self) -> bool: ...
     def at(self, delay: float, function: Callable[[], None]) -> Timer: ...
     def forget(self, descriptor: int) -> None: ...
-    def strays(self, child: Child) -> list[tree.Proc]: ...
+    def orphans(self, child: Child) -> list[tree.Proc]: ...
     def memory_killed(self) -> bool: ...
     def finished(self, child: Child) -> None: ...
 
@@ -176,10 +176,10 @@ class Child:
         for pid in self._group.pids() if self._group is not None else ():
             if pid != self.pid and (proc := tree.look(pid)) is not None and not proc.dead:
                 found[pid] = proc
-        for stray in self._loop.strays(self):
-            if not stray.dead:
-                found[stray.pid] = stray
-            for proc in tree.below(stray.pid):
+        for orphan in self._loop.orphans(self):
+            if not orphan.dead:
+                found[orphan.pid] = orphan
+            for proc in tree.below(orphan.pid):
                 found[proc.pid] = proc
         return list(found.values())
 

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MARK = b"CRONJOB_WORKER_RUN="
+RUN_TAG = b"CRONJOB_WORKER_RUN="
 
 
 def can_see() -> bool:
@@ -98,10 +98,10 @@ def kill(processes: Sequence[Stat]) -> None:
                 os.close(descriptor)
 
 
-def mark_of(pid: int) -> bytes:
+def tag_of(pid: int) -> bytes:
     """What every process of a run has in its environment; empty where it has hidden it."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return next((word for word in file.read().split(b"\0") if word.startswith(MARK)), b"")
+            return next((word for word in file.read().split(b"\0") if word.startswith(RUN_TAG)), b"")
     except OSError:
         return b""

@@ -1,4 +1,4 @@
-"""Ends what a former life of the worker left running."""
+"""Ends what a previous run of the worker left running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters.process import temporary_files as private
 from adapters.process import tree
-from adapters.process.spawn import MARK
+from adapters.process.spawn import RUN_TAG
 from application.ports import Entry
 
 log = logging.getLogger("worker.recovery")
@@ -28,7 +28,7 @@ def boot_id() -> str:
 
 
 def owner_of(state_dir: Path) -> str:
-    """What the processes of all lives of the worker in ``state_dir`` have in their mark."""
+    """What the processes of all runs of the worker in ``state_dir`` have in their run tag."""
     return hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]
 
 
@@ -43,14 +43,14 @@ class NoOrphans:
 
 
 class ProcessOrphans:
-    """``owner`` is that of the former lives, the same as of this one.
+    """``owner`` is that of the previous runs, the same as of this one.
 
     One object serves one start, and all its calls together wait for WAIT seconds: a start that took that long for each
     process that cannot be killed (a dead network disk) would be taken for a hang by the guardian, again and again.
     """
 
     def __init__(self, owner: str) -> None:
-        self._prefix = f"{MARK}={owner}.".encode()
+        self._prefix = f"{RUN_TAG}={owner}.".encode()
         self._temporary = private.prefix_of(owner)
         self._patience = WAIT
 
@@ -61,16 +61,16 @@ class ProcessOrphans:
         leader = tree.look(entry.pid)
         if leader is None or leader.start != entry.pid_start or leader.dead:
             return
-        log.warning("a process of a former life is still running and is killed", extra={"task": entry.task_id})
+        log.warning("a process of a previous run is still running and is killed", extra={"task": entry.task_id})
         self._kill([leader, *tree.below(entry.pid)])
 
     def sweep(self) -> None:
-        """Where the guardian was killed with its worker, orphans became children of the system: their mark tells.
+        """Where the guardian was killed with its worker, orphans became children of the system: their run tag tells.
 
-        What the tasks of former lives had in the directory for temporary files goes after them.
+        What the tasks of previous runs had in the directory for temporary files goes after them.
         """
         while left := self._marked():
-            log.warning("%d processes of a former life are still running and are killed", len(left))
+            log.warning("%d processes of a previous run are still running and are killed", len(left))
             self._kill([member for proc in left for member in (*tree.below(proc.pid), proc)])
             if self._patience <= 0:
                 break
@@ -82,7 +82,7 @@ class ProcessOrphans:
         return [
             proc
             for proc in found
-            if proc and not proc.dead and proc.pid not in ours and tree.has_mark(proc.pid, self._prefix)
+            if proc and not proc.dead and proc.pid not in ours and tree.has_tag(proc.pid, self._prefix)
         ]
 
     def _kill(self, members: list[tree.Proc]) -> None:

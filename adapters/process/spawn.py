@@ -15,7 +15,7 @@ from adapters.process import tree
 from adapters.process.ports import Command, Exit
 from domain.result import EndReason
 
-MARK = "CRONJOB_WORKER_RUN"  # in the environment of every process of a run (OWNER.RUN): how strays are known again
+RUN_TAG = "CRONJOB_WORKER_RUN"  # in the environment of every process of a run (OWNER.RUN): how orphans are known again
 TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 TRIES = 5
 PAUSE = 0.2  # seconds between two tries to start when the system has no room
@@ -30,18 +30,18 @@ class Spawned:
     start: int
     out: int
     err: int
-    mark: bytes
+    tag: bytes
 
 
 def spawn(command: Command, owner: str = "") -> Spawned | Exit:
-    """Start the command; an Exit tells why it did not start. ``owner`` goes into the mark of its processes.
+    """Start the command; an Exit tells why it did not start. ``owner`` goes into the tag of its processes.
 
     Blocks for the start only (and for a second when the system is out of processes, memory or descriptors).
     """
-    mark = f"{owner}.{uuid.uuid4().hex}"
+    tag = f"{owner}.{uuid.uuid4().hex}"
     for attempt in range(TRIES):
         try:
-            return _spawn(command, mark)
+            return _spawn(command, tag)
         except OSError as error:
             if error.errno not in TRANSIENT or attempt == TRIES - 1:
                 return _why_not(command, error)
@@ -51,7 +51,7 @@ def spawn(command: Command, owner: str = "") -> Spawned | Exit:
     raise AssertionError("unreachable")
 
 
-def _spawn(command: Command, mark: str) -> Spawned | Exit:
+def _spawn(command: Command, tag: str) -> Spawned | Exit:
     with contextlib.ExitStack() as reading, contextlib.ExitStack() as opened:
         out, out_write = _pipe(reading, opened)
         err, err_write = _pipe(reading, opened)
@@ -62,7 +62,7 @@ def _spawn(command: Command, mark: str) -> Spawned | Exit:
             stderr=err_write,
             cwd=command.cwd,
             env={utf8(name): utf8(value) for name, value in command.environment.items()}
-            | {MARK.encode(): mark.encode()},
+            | {RUN_TAG.encode(): tag.encode()},
             start_new_session=True,  # no terminal: one could stop it, and show the operator what no log has seen
             pass_fds=command.pass_fds,
         )
@@ -73,7 +73,7 @@ def _spawn(command: Command, mark: str) -> Spawned | Exit:
             process.wait()
             return Exit(EndReason.SPAWN_FAILED, -1, error=f"cannot start {command.argv[0]}: {known.strerror}; killed")
         reading.pop_all()  # these ends belong to the supervisor now
-    return Spawned(process, *known, out, err, f"{MARK}={mark}".encode())
+    return Spawned(process, *known, out, err, f"{RUN_TAG}={tag}".encode())
 
 
 def utf8(text: str) -> bytes:

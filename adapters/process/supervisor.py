@@ -42,7 +42,7 @@ class Supervisor:
     """The contract of ``Processes``. The thread starts with the first command and ends with ``close``."""
 
     def __init__(self, observer: Observer | None = None, owner: str = "", groups: Cgroups | None = None) -> None:
-        """``owner`` names the worker in the mark of its processes; a later life finds them by it.
+        """``owner`` names the worker in the run tag of its processes; a later run finds them by it.
 
         Each command gets a control group of its own where ``groups`` are given.
         """
@@ -116,7 +116,7 @@ class Supervisor:
         number = next(self._numbers)
         with self._slots:
             with self._guard:
-                # A process younger than this may be a leader that is not in the table yet, and no stray.
+                # A process younger than this may be a leader that is not in the table yet, and no orphan.
                 self._starting[number] = int(boottime() * TICKS) - 1
             try:
                 with self._groups.birth() if self._groups is not None else contextlib.nullcontext() as group:
@@ -277,10 +277,10 @@ class Supervisor:
         before, self._oom_kills = self._oom_kills, _oom_kills()
         return self._oom_kills > before
 
-    def strays(self, child: Child) -> list[tree.Proc]:
-        """Adopted orphans that belong to ``child``: by its mark, by its session, or because nobody else can own them.
+    def orphans(self, child: Child) -> list[tree.Proc]:
+        """Adopted orphans that belong to ``child``: by its tag, by its session, or because nobody else can own them.
 
-        An orphan that hid its mark belongs to one of the runs that were alive when it was first seen; it is ended with
+        An orphan that hid its tag belongs to one of the runs that were alive when it was first seen; it is ended with
         the last of them.
         """
         # Listed first: a leader that is on the list is then found starting, in the table, or reaped.
@@ -304,11 +304,11 @@ class Supervisor:
         return found
 
     def _belongs(self, proc: tree.Proc, child: Child) -> bool:
-        if proc.session == child.pid or tree.has_mark(proc.pid, child.spawned.mark):
+        if proc.session == child.pid or tree.has_tag(proc.pid, child.spawned.tag):
             return True
         others = self._others(child)
         if any(
-            proc.session == other.pid or tree.has_mark(proc.pid, other.spawned.mark) or other.holds(proc.pid)
+            proc.session == other.pid or tree.has_tag(proc.pid, other.spawned.tag) or other.holds(proc.pid)
             for other in others
         ):
             return False

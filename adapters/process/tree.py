@@ -98,10 +98,10 @@ def send(proc: Proc, *signals: signal.Signals) -> bool:
     return True
 
 
-def has_mark(pid: int, mark: bytes) -> bool:
-    """True if the process was started with ``mark`` (``NAME=value``, or the beginning of that) in its environment."""
+def has_tag(pid: int, tag: bytes) -> bool:
+    """True if the process was started with ``tag`` (``NAME=value``, or the beginning of that) in its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(word.startswith(mark) for word in file.read(1 << 20).split(b"\0"))
+            return any(word.startswith(tag) for word in file.read(1 << 20).split(b"\0"))
     except GONE:
         return False

@@ -43,7 +43,7 @@ class FileSpool:
             self._take_over(task_id)
 
     def _take_over(self, task_id: str) -> None:
-        """Go on with what a former life left: its task may long be settled, and then nobody else asks for it."""
+        """Go on with what a previous run left: its task may long be settled, and then nobody else asks for it."""
         try:
             found = TaskLog(self._directory, task_id)
             if found.drained:
@@ -52,7 +52,7 @@ class FileSpool:
                 self._logs[task_id] = found
                 self._used += found.size
         except OSError as error:
-            log.error("a log of a former life cannot be used: %s", error, extra={"task": task_id})
+            log.error("a log of a previous run cannot be used: %s", error, extra={"task": task_id})
 
     def open(self, task_id: str) -> None:
         with self._guard:

@@ -35,7 +35,7 @@ from domain.runner import RunnerRegistry
 
 @dataclass
 class WorkerKit:
-    """One worker over one way to a memory server. ``journal`` and ``spool`` may be those of a former life."""
+    """One worker over one network to a memory server. ``journal`` and ``spool`` may be those of a previous run."""
 
     network: MemoryNetwork
     registry: RunnerRegistry
@@ -66,8 +66,8 @@ class WorkerKit:
             redact=self.redact,
         )
 
-    def stop(self, hurry: bool = True) -> bool:
-        clean = self.worker.shutdown(lambda: hurry)
+    def stop(self, force: bool = True) -> bool:
+        clean = self.worker.shutdown(lambda: force)
         lost = unaccounted(self.metrics.snapshot(), self.worker.delivery.waiting())
         assert not lost, lost  # at the end of every test with a whole worker (G86)
         return clean

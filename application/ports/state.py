@@ -54,7 +54,7 @@ class Journal(Protocol):
     def forget(self, task_id: str) -> None:
         """The server holds the task's end, or there is nothing to tell: drop the entry."""
 
-    def bury(self, task_id: str, why: str) -> None:
+    def dead_letter(self, task_id: str, why: str) -> None:
         """Move an undeliverable entry to the dead letters."""
 
     def entries(self) -> Sequence[Entry]:

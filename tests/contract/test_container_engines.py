@@ -16,7 +16,7 @@ import pytest
 
 from adapters.process import tree
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import ContainerRunner, Leftovers, Owner
+from adapters.runners.container import ContainerRunner, OrphanContainers, Owner
 from application.ports import Limits
 from application.reporting import output_for
 from domain.result import EndReason, Result
@@ -377,7 +377,7 @@ def test_a_build_holds_no_ignored_file_and_its_log_is_told(bench: Bench, tmp_pat
 
 
 def test_the_next_start_removes_what_a_crash_left(bench: Bench, tmp_path: Path) -> None:
-    """G77: of its own former lives, and no detached container that shall live on."""
+    """G77: of its own previous runs, and no detached container that shall live on."""
     former, now, other = (Owner(name, tmp_path / name) for name in ("w1", "w1", "w2"))
     bench.detached("lives", owner=former)
     bench.sh("true", owner=former, name="bound")
@@ -400,7 +400,7 @@ def test_the_next_start_removes_what_a_crash_left(bench: Bench, tmp_path: Path) 
 
 
 def cleaned(owner: Owner) -> None:
-    leftovers = Leftovers(owner, pauses=(0.0,) * 3)
-    leftovers.start()
-    assert leftovers._thread is not None
-    leftovers._thread.join(20)
+    orphans = OrphanContainers(owner, pauses=(0.0,) * 3)
+    orphans.start()
+    assert orphans._thread is not None
+    orphans._thread.join(20)

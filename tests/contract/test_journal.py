@@ -65,7 +65,7 @@ def test_a_forgotten_entry_is_gone(journal: Journal) -> None:
 
 def test_a_buried_entry_is_no_longer_offered(journal: Journal) -> None:
     journal.accept(ENTRY)
-    journal.bury("t1", "404")
+    journal.dead_letter("t1", "404")
     assert journal.entries() == []
 
 
@@ -106,7 +106,7 @@ def test_the_file_is_read_again_after_a_restart(tmp_path: Path, spoil: str) -> N
     first.finish("t1", REPORT, 7.5)
     if spoil == "none":
         first.close()
-    second = SqliteJournal(path)  # "late": the former life did not close
+    second = SqliteJournal(path)  # "late": the previous run did not close
     (entry,) = second.entries()
     assert (entry.report, entry.finished_at) == (REPORT, 7.5)
     second.close()
@@ -204,7 +204,7 @@ def test_what_a_failed_sync_left_is_not_in_the_next_file(tmp_path: Path, mocker:
 def test_dead_letters_move_to_the_new_file(tmp_path: Path) -> None:  # G8, G12
     journal = SqliteJournal(tmp_path / "journal.sqlite")
     journal.accept(ENTRY)
-    journal.bury("t1", "404")
+    journal.dead_letter("t1", "404")
     journal._distrust()
     journal.accept(Entry("t2", "accepted"))
     assert journal._db is not None

@@ -215,7 +215,7 @@ def test_a_log_that_nobody_asks_for_again_is_delivered_after_a_restart(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_former_life_had_delivered_is_cleared_away(tmp_path: Path) -> None:  # G43
+def test_what_a_previous_run_had_delivered_is_cleared_away(tmp_path: Path) -> None:  # G43
     for name in ("delivered.pos", "empty.log"):
         (tmp_path / name).touch()
     assert FileSpool(tmp_path, limit=1000, quota=10_000).pending() == []

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.model.client import MemoryApiClient
@@ -22,9 +22,11 @@ class TestMemoryTransport(TransportContract):
         server = MemoryServer(ThreadRuntime())
 
         def make(token: str) -> WorkerLink:
-            way = server.way()
-            way.token = token
-            return WorkerLink(MemoryTransport(way, MemoryMetrics()), HttpCoordination(MemoryApiClient(way.request)))
+            network = server.network()
+            network.token = token
+            return WorkerLink(
+                MemoryTransport(network, MemoryMetrics()), HttpCoordination(MemoryApiClient(network.request))
+            )
 
         server.start()
         with ExitStack() as ends:

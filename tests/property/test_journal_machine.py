@@ -154,8 +154,8 @@ class JournalModel(RuleBasedStateMachine):
         self.change(task, None, lambda: self.journal.forget(task))
 
     @rule(task=IDS, why=st.sampled_from(["404", "400"]))
-    def bury(self, task: str, why: str) -> None:
-        self.change(task, None, lambda: self.journal.bury(task, why))
+    def dead_letter(self, task: str, why: str) -> None:
+        self.change(task, None, lambda: self.journal.dead_letter(task, why))
         if not self.failing:
             self.dead.append((task, why))
 

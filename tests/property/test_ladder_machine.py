@@ -89,7 +89,7 @@ class Kernel:
         return self.timers.at(delay, function)
 
     def forget(self, descriptor: int) -> None: ...
-    def strays(self, child: Child) -> list[Proc]:
+    def orphans(self, child: Child) -> list[Proc]:
         return self.members() if not self.leader.alive else []
 
     def memory_killed(self) -> bool:

@@ -309,7 +309,7 @@ class FileLogMachine(LogMachine):
 
     @rule(arrives=st.booleans())
     def crash(self, arrives: bool) -> None:
-        """G42: what is on disk is delivered in the next life, which knows of no more output."""
+        """G42: what is on disk is delivered in the next run, which knows of no more output."""
         self.node.crash()
         self.server.crash(arrives)
         cast(FileSpool, self.spool).close()

@@ -39,8 +39,8 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("result counts as delivered when sent", "application/delivery.py", "if task is not None and self._is_settled(parcel, task):", "if parcel.sends and (self.settle(parcel.report.task_id, ended=True) or True):", (WORLD, MEMORY)),
-    Mutant("result is sent once only", "application/delivery.py", "if now >= parcel.send_at and self._may_send(parcel):", "if not parcel.sends and self._may_send(parcel):", (WORLD, MEMORY)),
+    Mutant("result counts as delivered when sent", "application/delivery.py", "if task is not None and self._is_settled(pending, task):", "if pending.sends and (self.settle(pending.report.task_id, ended=True) or True):", (WORLD, MEMORY)),
+    Mutant("result is sent once only", "application/delivery.py", "if now >= pending.send_at and self._may_send(pending):", "if not pending.sends and self._may_send(pending):", (WORLD, MEMORY)),
     Mutant("running is not read back", "application/announce.py", "            verdict = self._read_back(run)\n", "            verdict = Announced.CONFIRMED\n", (WORLD, MEMORY)),
     Mutant("a stale lock still announces", "application/announce.py", "if not self._leases.holds(run.task.id):", "if False:", (VIRTUAL,)),
     Mutant("lock released at once", "application/run_task.py", "            announced = self._announcer.running(run)\n", "            self._leases.release(run.task.id)\n            announced = self._announcer.running(run)\n", (WORLD, MEMORY)),
@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant("concurrency is not limited", "application/runs.py", "if self._active() >= self._concurrency:", "if False:", (MEMORY,)),
     Mutant("selection fails open", "domain/task.py", "        if chosen is None:\n            return False\n", "        if chosen is None:\n            return True\n", ("tests/unit/test_domain.py", "tests/unit/test_wire_messages.py")),
     Mutant("nothing is recovered", "application/recovery.py", "        for entry in self._ports.journal.entries():\n", "        for entry in ():\n", (WORLD,)),
-    Mutant("a started task of a former life is run again", "application/recovery.py", "report = self._lost(entry) if entry.started else", "report =", (WORLD,)),
+    Mutant("a started task of a previous run is run again", "application/recovery.py", "report = self._lost(entry) if entry.started else", "report =", (WORLD,)),
     Mutant("the server's running tasks are not compared", "application/recovery.py", "            for task in listed:\n", "            for task in ():\n", (WORLD, "tests/unit/test_application_edges.py")),
     Mutant("a held end is overwritten by a canceled task's run", "application/recovery.py", "        if task.ended or task.status.is_final:\n", "        if False:\n", (MEMORY,)),
     Mutant("the log is sent again blindly", "application/log_delivery.py", "if batch.doubtful and (stream.torn or", "if False and (stream.torn or", (LOGS,)),
@@ -75,7 +75,7 @@ MUTANTS = [
     Mutant("registering anew counts as a failure", "application/link.py", "        self._renewing = True\n", "", (VIRTUAL,)),
     Mutant("a teardown has no limit", "application/categories.py", "verdict.texts.teardown, int(left))", "verdict.texts.teardown, SCRIPT_LIMIT)", (CATEGORIES,)),
     Mutant("a superseded end is not told", "application/delivery.py", "                log.warning(\"superseded: the server already holds %s\", task.status, extra=_label(task))\n", "", (VIRTUAL,)),
-    Mutant("what was refused once waits a minute", "application/delivery.py", "RESEND[min(parcel.refusals, len(RESEND) - 1)]", "RESEND[-1]", (VIRTUAL,)),
+    Mutant("what was refused once waits a minute", "application/delivery.py", "RESEND[min(pending.refusals, len(RESEND) - 1)]", "RESEND[-1]", (VIRTUAL,)),
     Mutant("what is due soon is refused", "application/announce.py", "task.timeout_at + MOMENT <= now", "task.timeout_at - now < timedelta(seconds=2)", (VIRTUAL,)),
     Mutant("what is handed back counts as executed", "application/finish.py", "self.tell(run, \"handed_back\")", "self.tell(run, \"executed\")", (VIRTUAL,)),
     Mutant("no jitter", "application/backoff.py", "self._runtime.uniform(0, ceiling)", "ceiling", ("tests/property/test_reconnecting_herd.py", "tests/unit/test_application_edges.py")),
@@ -128,7 +128,7 @@ MUTANTS = [
     Mutant("a half replaced journal is not finished", "adapters/journal/replacement.py", "if not _ready(path).exists():", "if True:", ("tests/contract/test_journal.py",)),
     Mutant("the worker reads the wall clock", "adapters/runtime/threads.py", "time.clock_gettime(time.CLOCK_BOOTTIME)", "time.time()", ("tests/system/test_clock_jumps.py",)),
     Mutant("a task starts though it could not be kept", "application/finish.py", "could not be kept (%s)\", error, extra=run.label)\n            return False", "could not be kept (%s)\", error, extra=run.label)\n            return True", ("tests/system/test_small_disk.py",)),
-    Mutant("what the server does not take is looked for all the time", "application/delivery.py", "parcel.next_at = max(parcel.next_at, soon)", "parcel.next_at = soon", (VIRTUAL,)),
+    Mutant("what the server does not take is looked for all the time", "application/delivery.py", "pending.next_at = max(pending.next_at, soon)", "pending.next_at = soon", (VIRTUAL,)),
     Mutant("a refused key is about the task", "adapters/apiserver/coordination.py", "except KeyRefused as error:  # it says nothing about the task", "except UnknownRoute as error:  #", (VIRTUAL,)),
     Mutant("the start deadline is looked at once", "application/announce.py", "if runtime.now() >= send_at and is_late(run.task, runtime.wall()):", "if False:", (VIRTUAL,)),
     Mutant("a deleted task hides the ends of others", "application/recovery.py", "except NotFound:  # deleted", "except JournalError:  # deleted", (VIRTUAL,)),

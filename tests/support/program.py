@@ -103,7 +103,7 @@ class Program:
         return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
 
     def end(self) -> int:
-        """SIGTERM; its exit status. Raises AssertionError where its accounts do not add up (G86)."""
+        """SIGTERM; its exit status. Raises AssertionError where its counters do not add up (G86)."""
         if self.process.poll() is None:
             os.kill(self.guardian(), signal.SIGTERM)
         status = self.process.wait(30)

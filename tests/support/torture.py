@@ -41,7 +41,7 @@ RULES = {
     "G38 G44 logs are whole": ("G38", "G44"),
     "G47 no loop dies, every worker comes back": ("G47",),
     "G53 messages fit the server": ("G53",),
-    "G86 the accounts add up": ("G86",),
+    "G86 the counters add up": ("G86",),
 }
 
 

@@ -357,14 +357,14 @@ class World:
         self._bury(life)
         self.server_node.sleep(self.random.uniform(0.5, 10.0))
         for process in self._processes_of(life):
-            self.end_process(process)  # the guardian sweeps before it starts the next life
+            self.end_process(process)  # the guardian sweeps before it starts the next run
         self.lives.append(self._be_born(int(life.node.name[1:])))
 
     def _restart(self) -> None:
         """A worker is asked to end, as by SIGTERM, while the way to the server may be cut; then the next one starts."""
-        life, hurry = self._some(), self.random.random() < 0.3
+        life, force = self._some(), self.random.random() < 0.3
         who, kit = life.node.name, life.kit
-        ending = life.node.start("end", lambda: self._end_in_order(life, hurry))
+        ending = life.node.start("end", lambda: self._end_in_order(life, force))
         if self.random.random() < 0.3:
             kit.network.conditions.up = False
             self.server_node.sleep(self.random.choice((1.0, 10.0)))
@@ -377,9 +377,9 @@ class World:
             self.seen.append(f"G35 a process outlived the end of {who}")
         self.lives.append(self._be_born(int(who[1:])))
 
-    def _end_in_order(self, life: Life, hurry: bool) -> None:
+    def _end_in_order(self, life: Life, force: bool) -> None:
         worker = life.kit.worker
-        worker.shutdown(lambda: hurry)
+        worker.shutdown(lambda: force)
         if not worker.table.idle.is_set():
             self.seen.append(f"G35 {life.node.name} ended with a task in hand")
         self.seen += [f"G86 {text}" for text in unaccounted(life.kit.metrics.snapshot(), worker.delivery.waiting())]

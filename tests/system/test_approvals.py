@@ -28,7 +28,7 @@ def start(server: MemoryServer, tmp_path: Path) -> Iterator[Start]:
 
     def make() -> WorkerKit:
         identity = Identity("6f0c7a52-6d0e-4f63-9d8e-2b6f0a4f9c12", "w1", tasks=("approval",))
-        kit = WorkerKit(server.way(), registry, Limits(drain=1.0, reconnect_cap=0.05), identity, root=tmp_path)
+        kit = WorkerKit(server.network(), registry, Limits(drain=1.0, reconnect_cap=0.05), identity, root=tmp_path)
         kits.append(kit)
         kit.worker.start()
         assert kit.worker.link.up.wait(5)
@@ -70,7 +70,7 @@ def test_a_stop_withdraws_what_was_asked(server: MemoryServer, start: Start, for
     assert approvals(server) == ["cancelled"]
 
 
-def test_a_later_life_of_the_worker_withdraws_it_too(server: MemoryServer, start: Start) -> None:  # A2
+def test_a_later_run_of_the_worker_withdraws_it_too(server: MemoryServer, start: Start) -> None:  # A2
     first = start()
     task = asked(server)
     assert first.worker.delivery.empty.wait(5)
@@ -114,7 +114,7 @@ def test_a_question_that_no_output_tells_of_is_withdrawn_too(server: MemoryServe
     assert approvals(server) == ["cancelled"]
 
 
-def test_a_later_life_asks_nothing_again(server: MemoryServer, start: Start) -> None:  # A4
+def test_a_later_run_asks_nothing_again(server: MemoryServer, start: Start) -> None:  # A4
     first = start()
     task = asked(server)
     assert first.worker.delivery.empty.wait(5)

@@ -32,7 +32,7 @@ def start(server: MemoryServer, tmp_path: Path) -> Iterator[Start]:
 
     def make() -> WorkerKit:
         kit = WorkerKit(
-            server.way(),
+            server.network(),
             registry,
             Limits(grace=0.2, drain=2.0, reconnect_cap=0.05),
             Identity(WORKER, "w1", tasks=("command", "git")),
@@ -163,7 +163,7 @@ def test_the_teardown_undoes_a_setup_of_this_life_at_its_end(
     scripts(server, check=f"test -e {ready}", setup=f"touch {ready}", teardown=f"mv {ready} {tmp_path}/gone")
     kit = start()
     wait_until(lambda: registered(server) == ("command", "git"))
-    kit.stop(hurry=False)
+    kit.stop(force=False)
     assert (tmp_path / "gone").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_teardown_that_hangs_has_a_limit(
     scripts(server, check=f"test -e {ready}", setup=f"touch {ready}", teardown="sleep 1000")
     kit = start()
     wait_until(lambda: registered(server) == ("command", "git"))
-    kit.stop(hurry=False)
+    kit.stop(force=False)
     assert "the teardown of category git failed: teardown ended with timed out after 1 s" in caplog.text
 
 
@@ -188,7 +188,7 @@ def test_where_nothing_was_set_up_nothing_is_torn_down(server: MemoryServer, sta
     scripts(server, check="true", setup="false", teardown=f"touch {tmp_path}/gone")
     kit = start()
     wait_until(lambda: registered(server) == ("command", "git"))
-    kit.stop(hurry=False)
+    kit.stop(force=False)
     assert not (tmp_path / "gone").exists()
 
 

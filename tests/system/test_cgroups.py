@@ -95,7 +95,7 @@ def test_a_command_that_cannot_start_leaves_no_group(processes: Supervisor) -> N
     assert processes.run(Command(["/no/such/program"], None, {}), CancelToken()).reason is EndReason.NOT_FOUND
 
 
-def test_what_hid_in_a_former_life_is_ended_at_the_next_start(tmp_path: Path, parent: Path) -> None:  # G5
+def test_what_hid_in_a_previous_run_is_ended_at_the_next_start(tmp_path: Path, parent: Path) -> None:  # G5
     mark = str(uuid.uuid4().int)[:12]
     with SimulatedServer() as server:
         program = Program(server, tmp_path, execution={"grace": 0.3, "drain": 1, "cgroup": str(parent)})

@@ -1,4 +1,4 @@
-"""The real program is killed at every call of a container's life; its next life removes what is left (G77)."""
+"""The real program is killed at every call of a container's life; its next run removes what is left (G77)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_container_outlives_a_worker_that_is_killed_at_any_call(
         if dies == "the worker":
             victim = program.worker()
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda: program.worker() != victim, "the guardian starts the next life")
+            wait_until(lambda: program.worker() != victim, "the guardian starts the next run")
         else:
             for pid in (program.process.pid, program.worker()):
                 os.kill(pid, signal.SIGKILL)
@@ -106,4 +106,4 @@ def test_no_container_outlives_a_worker_that_is_killed_at_any_call(
         for task in tasks:
             assert server.wait_for(task, "error")["status"] == "error"
         log = [json.loads(line) for line in program.log.read_text().splitlines()]
-        assert sum("left by a former life" in line["message"] for line in log) >= 6
+        assert sum("left by a previous run" in line["message"] for line in log) >= 6

@@ -129,7 +129,7 @@ def test_nothing_outlives_the_lease_of_a_frozen_worker(program: Jailed) -> None:
         os.kill(victim, signal.SIGCONT)
 
 
-def test_after_a_crash_of_everything_the_next_life_settles_all(program: Jailed) -> None:  # G5, G6
+def test_after_a_crash_of_everything_the_next_run_settles_all(program: Jailed) -> None:  # G5, G6
     crash_and_settle(program, 0.3)
 
 
@@ -153,7 +153,7 @@ def crash_and_settle(program: Jailed, moment: float) -> None:
 
 @pytest.mark.torture("G5 a crash of everything leaves no task running")
 @pytest.mark.parametrize("part", range(4))
-def test_after_a_crash_of_everything_the_next_life_settles_all_at_any_moment(program: Jailed, part: int) -> None:  # G5
+def test_after_a_crash_of_everything_the_next_run_settles_all_at_any_moment(program: Jailed, part: int) -> None:  # G5
     for _ in range(5):
         crash_and_settle(program, random.uniform(0, 0.6) + part * 0.2)
 

@@ -398,7 +398,7 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
             child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
             os.kill(int(child), signal.SIGKILL)
             killed = True
-        if "left from a former life: error" in line:
+        if "left from a previous run: error" in line:
             break
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ from adapters.runners.file.ports import FileTrouble
 from adapters.runners.file.remote import RemoteFiles
 from adapters.runners.file.runner import FileRunner
 from adapters.runners.file.sftp import Sftp
-from adapters.runners.file.ssh import Line
+from adapters.runners.file.ssh import SshConnection
 from adapters.runners.file.task import FileArgs
 from adapters.runners.file.walk import Policy
 from domain.errors import InvalidTask
@@ -292,7 +292,7 @@ def test_only_a_stop_of_an_open_connection_leaves_time_to_clear_up(
 ) -> None:  # F8
     credential = Credential("c", "ssh_private_key", "key", {"private_key": sshd.plain_key, "username": sshd.user})
     args = FileArgs(host="127.0.0.1", port=sshd.port, known_hosts=sshd.known_hosts)
-    line = Line(login_of(args, credential, ""), lambda _: None)
+    line = SshConnection(login_of(args, credential, ""), lambda _: None)
     cuts: list[str] = []
     if connected:
         line.sftp()
@@ -365,7 +365,7 @@ def test_a_file_swapped_for_a_link_is_not_read(sshd: SshPeer, tmp_path: Path) ->
     (tmp_path / "a").write_text("a")
     credential = Credential("c", "ssh_private_key", "key", {"private_key": sshd.plain_key, "username": sshd.user})
     args = FileArgs(host="127.0.0.1", port=sshd.port, known_hosts=sshd.known_hosts)
-    line = Line(login_of(args, credential, ""), lambda _: None)
+    line = SshConnection(login_of(args, credential, ""), lambda _: None)
     try:
         files = RemoteFiles(Sftp(line.sftp(), "h"), Policy(None), lambda: False, lambda _: None)
         with files.entry(tmp_path / "a") as found:

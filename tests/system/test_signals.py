@@ -12,13 +12,13 @@ ROOT = Path(__file__).parent.parent.parent
 BUSY = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from adapters.runtime.signals import Wishes
-wishes, seen = Wishes(), 0
+from adapters.runtime.signals import SignalFlags
+flags, seen = SignalFlags(), 0
 print("ready", flush=True)
-while not wishes.hurry:
-    wishes.wait(0.0001)  # as often as can be in the place where a lock would be held
-    if wishes.stacks:
-        wishes.stacks = False
+while not flags.force:
+    flags.wait(0.0001)  # as often as can be in the place where a lock would be held
+    if flags.stacks:
+        flags.stacks = False
         seen += 1
         print(seen, flush=True)
 """

@@ -21,7 +21,7 @@ CHUNK = 25
 # worker or its judge; the others are those by which the deliberate defects of tests/support/mutants.py showed
 # themselves in November 2026.
 PINNED = {
-    1001: "a started task of a former life is run again (G19)",
+    1001: "a started task of a previous run is run again (G19)",
     1002: "a failed log batch is dropped (G38)",
     1005: "the log is sent again blindly (G38)",
     1006: "result is sent once only (G5)",

@@ -123,7 +123,7 @@ def test_its_task_keeps_its_slot_and_what_protects_it_and_the_worker_goes_on(
     registry.register("command", lambda: CommandRunner(processes))
     server = memory_server()
     limits = Limits(concurrency=1, grace=0.1, lease_ttl=4.0, on_lost_lease=lock)
-    kit = WorkerKit(server.way(), registry, root=tmp_path, limits=limits)
+    kit = WorkerKit(server.network(), registry, root=tmp_path, limits=limits)
     kit.worker.start()
     try:
         mark = immune.mark
@@ -152,7 +152,7 @@ def test_its_task_keeps_its_slot_and_what_protects_it_and_the_worker_goes_on(
         server.close()
 
 
-def test_many_of_a_former_life_that_cannot_be_killed_hold_up_the_next_start_once(
+def test_many_of_a_previous_run_that_cannot_be_killed_hold_up_the_next_start_once(
     immune: Immune, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # G5, G31
     """Twenty on a dead network disk, three seconds for each: the guardian would take every start for a hang."""

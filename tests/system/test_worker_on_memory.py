@@ -39,7 +39,7 @@ def start(server: MemoryServer, registry: RunnerRegistry, tmp_path: Path) -> Ite
     kits: list[WorkerKit] = []
 
     def make(**fields: object) -> WorkerKit:
-        kit = WorkerKit(server.way(), registry, root=tmp_path, **fields)  # type: ignore[arg-type]
+        kit = WorkerKit(server.network(), registry, root=tmp_path, **fields)  # type: ignore[arg-type]
         kits.append(kit)
         kit.worker.start()
         assert kit.worker.link.up.wait(5)
@@ -275,7 +275,7 @@ def test_shutdown_waits_for_what_is_nearly_over(server: MemoryServer, start: Sta
     task = server.add_task(command="sleep 0.6; echo done")
     server.offer(task)
     server.wait_for(task, "running")
-    assert kit.stop(hurry=False)
+    assert kit.stop(force=False)
     assert server.task(task)["status"] == "success"
 
 
@@ -292,16 +292,16 @@ def test_the_books_balance(server: MemoryServer, start: Start) -> None:  # G86
 
 
 def test_many_starts_are_confirmed_with_few_requests(server: MemoryServer, registry: RunnerRegistry) -> None:  # G4
-    way, asked = server.way(), Counter[str]()
-    way.conditions.delay = lambda: 0.02
-    plain = way.request
+    network, asked = server.network(), Counter[str]()
+    network.conditions.delay = lambda: 0.02
+    plain = network.request
 
     def counting(method: str, path: str, *rest: Any) -> Any:
         asked[f"{method} {'one' if path.strip('/').count('/') else 'list'}" if path.startswith("/task/") else path] += 1
         return plain(method, path, *rest)
 
-    way.request = counting  # type: ignore[method-assign]
-    kit = WorkerKit(way, registry)
+    network.request = counting  # type: ignore[method-assign]
+    kit = WorkerKit(network, registry)
     kit.worker.start()
     assert kit.worker.link.up.wait(5)
     tasks = [server.add_task(command="true") for _ in range(50)]

@@ -163,7 +163,7 @@ def test_what_outlived_both_guardian_and_worker_ends_at_the_next_start(
     wait_until(lambda: (left := tree.look(victims[1])) is None or left.dead, "the worker is gone")
     assert trees.alive(mark) != []
     program.start()
-    wait_until(lambda: not trees.alive(mark), "the rest of the former life is gone")
+    wait_until(lambda: not trees.alive(mark), "the rest of the previous run is gone")
     assert {server.wait_for(task, *OVER)["status"] for task in tasks.values()} == {"error"}
     assert program.end() == 0
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.testkit.scripted import PeerConnection, ScriptedPeer
 from adapters.wire.endpoints import ApiAddress
@@ -297,7 +297,7 @@ def test_a_task_asks_for_approval_once() -> None:
         [{"id": ID, "task_id": OTHER, "status": "pending"}, {"id": OTHER, "task_id": ID, "status": "pending"}, 7],
     ],
 )
-def test_what_a_former_life_has_asked_is_not_asked_again(rows: list[Any]) -> None:  # A4
+def test_what_a_previous_run_has_asked_is_not_asked_again(rows: list[Any]) -> None:  # A4
     with api(good({"results": rows})) as (coordination, server):
         assert coordination.create_approval(ID, APPROVAL) == OTHER
     assert len(server.lines) == 1

@@ -103,13 +103,13 @@ def test_a_loop_that_does_not_come_round_is_found_and_sleep_of_the_machine_is_no
     assert (seen[:4], seen[-1], loops.broken.is_set()) == ([[]] * 4, found, watched)
 
 
-# -- what a former life left, and orphans
+# -- what a previous run left, and orphans
 
 
-def test_each_state_of_a_former_life_has_its_end(server: MemoryServer, registry: RunnerRegistry) -> None:  # G5, G6
+def test_each_state_of_a_previous_run_has_its_end(server: MemoryServer, registry: RunnerRegistry) -> None:  # G5, G6
     journal, spool = MemoryJournal(), MemorySpool()
-    way = server.way()
-    kit = WorkerKit(way, registry, journal=journal, spool=spool)
+    network = server.network()
+    kit = WorkerKit(network, registry, journal=journal, spool=spool)
     me = kit.identity.id
     running = {"status": "running", "worker_id": me, "category": "command"}
     finished, started, accepted, unknown, approval = (server.add_task(**running) for _ in range(5))
@@ -140,7 +140,7 @@ def test_each_state_of_a_former_life_has_its_end(server: MemoryServer, registry:
 def test_a_stop_for_a_task_that_is_not_here_ends_only_an_orphan_of_ours(
     server: MemoryServer, registry: RunnerRegistry
 ) -> None:  # G22, G3 of the runners
-    kit = WorkerKit(server.way(), registry)
+    kit = WorkerKit(server.network(), registry)
     kit.worker.start()
     kit.worker.link.up.wait(5)
     until(lambda: not kit.worker.recovery._reconcile)
@@ -158,7 +158,7 @@ def test_a_result_that_the_server_never_takes_is_buried_and_blocks_nobody(
     server: MemoryServer, registry: RunnerRegistry
 ) -> None:  # G12
     journal = MemoryJournal()
-    kit = WorkerKit(server.way(), registry, Limits(grace=0.5, drain=1.0, dead_letter_age=0.0), journal=journal)
+    kit = WorkerKit(server.network(), registry, Limits(grace=0.5, drain=1.0, dead_letter_age=0.0), journal=journal)
     gone = "00000000-0000-4000-8000-000000000001"
     journal.accept(Entry(gone, "accepted"))
     journal.finish(gone, Report(gone, Status.SUCCESS, "{}"), 1.0)
@@ -175,7 +175,7 @@ def test_without_a_journal_nothing_is_started_and_a_started_end_is_delivered(
     server: MemoryServer, registry: RunnerRegistry, tmp_path: Path
 ) -> None:  # G7
     journal = MemoryJournal()
-    kit = WorkerKit(server.way(), registry, journal=journal, root=tmp_path)
+    kit = WorkerKit(server.network(), registry, journal=journal, root=tmp_path)
     kit.worker.start()
     task = server.add_task(command=f"touch {tmp_path}/begun; sleep 0.5; exit 3")
     server.offer(task)
@@ -191,7 +191,7 @@ def test_without_a_journal_nothing_is_started_and_a_started_end_is_delivered(
 
 
 def test_a_full_outbox_takes_no_more_tasks(server: MemoryServer, registry: RunnerRegistry) -> None:  # G10
-    kit = WorkerKit(server.way(), registry, Limits(grace=0.5, drain=1.0, outbox=0))
+    kit = WorkerKit(server.network(), registry, Limits(grace=0.5, drain=1.0, outbox=0))
     kit.worker.start()
     task = server.add_task()
     server.offer(task)

@@ -445,7 +445,7 @@ def test_what_waits_for_a_job_that_is_gone_is_ended(make: Any) -> None:
 
 
 @pytest.mark.parametrize(("policy", "runs"), [("once", 1), ("skip", 0)])
-def test_what_a_former_life_did_not_start_is_missed_too(make: Any, policy: str, runs: int) -> None:
+def test_what_a_previous_run_did_not_start_is_missed_too(make: Any, policy: str, runs: int) -> None:
     local = make(job(time="0 * * * *", catch_up=policy))
     assert len(local.names(3600 - 995)) == 1
     local.store.close()

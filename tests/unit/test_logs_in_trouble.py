@@ -209,7 +209,7 @@ def test_what_a_former_run_wrote_survives_an_outage(scene: Scene) -> None:
     assert scene.model.logs[task] == "a former run\n" + WHOLE
 
 
-def test_a_worker_that_dies_during_an_outage_puts_its_logs_right_in_its_next_life(scene: Scene) -> None:  # G42
+def test_a_worker_that_dies_during_an_outage_puts_its_logs_right_in_its_next_run(scene: Scene) -> None:  # G42
     tasks = scene.begin()
     scene.model.away.add(DATABASE)
     scene.live(5.0)

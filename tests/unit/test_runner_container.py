@@ -21,7 +21,7 @@ import trustme
 
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import ProcessOptions
-from adapters.runners.container import ContainerRunner, Leftovers, Owner
+from adapters.runners.container import ContainerRunner, OrphanContainers, Owner
 from adapters.runners.container.owner import BOUND
 from adapters.runners.container.request import Engine
 from domain.errors import InvalidTask
@@ -239,26 +239,26 @@ def names(engine: FakeDocker) -> list[str]:
     return [box.name for box in engine.boxes.values()]
 
 
-def cleaned(owner: Owner, **more: Any) -> Leftovers:
+def cleaned(owner: Owner, **more: Any) -> OrphanContainers:
     """All rounds, one right after the other."""
-    leftovers = Leftovers(owner, pauses=(0.0,) * 3, **more)
-    leftovers.start()
-    if leftovers._thread is not None:
-        leftovers._thread.join(10)
-    return leftovers
+    orphans = OrphanContainers(owner, pauses=(0.0,) * 3, **more)
+    orphans.start()
+    if orphans._thread is not None:
+        orphans._thread.join(10)
+    return orphans
 
 
 def test_what_an_engine_makes_after_the_crash_is_removed_too(engine: FakeDocker, tmp_path: Path) -> None:
     """G77: the engine may carry out what was asked of it when the one who asked is dead."""
     former = Owner("w1", tmp_path / "w1")
     former.note(Engine(socket=engine.socket))
-    leftovers = Leftovers(Owner("w1", tmp_path / "w1"), pauses=(0.0, 0.3))
-    leftovers.start()
+    orphans = OrphanContainers(Owner("w1", tmp_path / "w1"), pauses=(0.0, 0.3))
+    orphans.start()
     while not any(path == "containers/json" for _, path, _, _ in engine.requests):
         threading.Event().wait(0.005)
     engine.boxes["x"] = Box("x", "late", {"Image": "busybox", "Labels": former.labels | {BOUND: "true"}})
-    assert leftovers._thread is not None
-    leftovers._thread.join(5)
+    assert orphans._thread is not None
+    orphans._thread.join(5)
     assert names(engine) == []
 
 
@@ -272,12 +272,12 @@ def test_an_engine_that_does_not_answer_keeps_its_place_for_the_next_start(
     former.note(Engine(runtime="containerd"))
     engine.silent.add("containers/json")
     now = Owner("w1", tmp_path / "w1")
-    leftovers = Leftovers(now, pauses=(0.0, 60.0))
+    orphans = OrphanContainers(now, pauses=(0.0, 60.0))
     started = time.monotonic()
-    leftovers.start()
+    orphans.start()
     assert time.monotonic() - started < 0.5
     assert engine.asked.wait(5)
-    leftovers.close()
+    orphans.close()
     assert time.monotonic() - started < 3
     assert len(now.engines()) == 3
     engine.silent.clear()

@@ -350,7 +350,7 @@ def test_a_client_that_leaves_in_the_middle_destroys_the_log_too(model: ServerMo
     append(server.model, task_id, "first\n")
     server.model.faults.add(Fault("tasklog/append *", TORN))
     with pytest.raises(Unavailable):
-        server.way().request("POST", path.format(task_id), {}, {"content": "second\n"}, 0.01)
+        server.network().request("POST", path.format(task_id), {}, {"content": "second\n"}, 0.01)
     assert content(server.model, task_id) == ("second\n", 6)
 
 
@@ -361,7 +361,7 @@ def test_what_was_asked_of_a_frozen_server_is_done_when_it_goes_on(model: Server
     append(server.model, task_id, "first\n")
     server.model.frozen = True
     with pytest.raises(Unavailable):
-        server.way().request("POST", f"/tasklog/{task_id}/append/", {}, {"content": "second\n"}, 0.01)
+        server.network().request("POST", f"/tasklog/{task_id}/append/", {}, {"content": "second\n"}, 0.01)
     tell(server.model, connection, "task_update", {"status": "running"}, task_id)
     assert (server.log(task_id), server.task(task_id)["status"]) == ("first\n", "pending")
     server.model.thaw()
@@ -414,47 +414,47 @@ def test_pings_that_stay_out_end_the_connection_but_only_after_the_first(model: 
 def test_a_handshake_may_be_refused(kind: str) -> None:
     server = MemoryServer(ThreadRuntime())
     server.model.faults.add(Fault("ws/task *", kind))
-    way = server.way()
+    network = server.network()
     key = f"/ws/{WORKER}"
-    value = way.request("GET", "/lock/acquire", {"key": key}, None, 1)[1]["data"]["value"]
+    value = network.request("GET", "/lock/acquire", {"key": key}, None, 1)[1]["data"]["value"]
     with pytest.raises(ConnectionLost):
-        way.open(key, value, lambda: None)
+        network.open(key, value, lambda: None)
     assert not server.model.connections
 
 
 def test_a_close_through_a_cut_way_leaves_a_half_open_connection() -> None:
     """Protocol 2.10."""
     server = MemoryServer(ThreadRuntime(), TOKEN)
-    way = server.way()
+    network = server.network()
     connection = dial(server.model)
-    way.conditions.up = False
-    way.hang_up(connection)
+    network.conditions.up = False
+    network.hang_up(connection)
     assert server.model.connections == [connection]
 
 
 def test_two_appends_to_one_log_at_a_time_are_noted() -> None:
     """Protocol 6.5: the real server would lose text."""
     server = MemoryServer(ThreadRuntime())
-    way = server.way()
+    network = server.network()
     path = f"/tasklog/{server.add_task()}/append/"
 
     def delay() -> float:
-        way.conditions.delay = float
-        way.request("POST", path, {}, {"content": "second"}, 1)
+        network.conditions.delay = float
+        network.request("POST", path, {}, {"content": "second"}, 1)
         return 0.0
 
-    way.conditions.delay = delay
-    way.request("POST", path, {}, {"content": "first"}, 1)
+    network.conditions.delay = delay
+    network.request("POST", path, {}, {"content": "first"}, 1)
     assert len(server.model.history.of("append overlap")) == 1
 
 
 def test_appends_one_after_the_other_are_not_noted() -> None:
     """Protocol 6.5."""
     server = MemoryServer(ThreadRuntime())
-    way = server.way()
+    network = server.network()
     path = f"/tasklog/{server.add_task()}/append/"
     server.model.faults.add(Fault("tasklog/append *", REFUSE, nth=1))
     with pytest.raises(Unavailable):
-        way.request("POST", path, {}, {"content": "first"}, 1)
-    way.request("POST", path, {}, {"content": "first"}, 1)
+        network.request("POST", path, {}, {"content": "first"}, 1)
+    network.request("POST", path, {}, {"content": "first"}, 1)
     assert not server.model.history.of("append overlap")

@@ -429,7 +429,7 @@ def test_what_a_crash_left_unstarted_is_handed_back_under_its_lock() -> None:  #
     journal = MemoryJournal()
     with Scene(journal=journal) as scene:
         task = scene.add_task(command="1", status="running", worker_id=scene.kit.identity.id)
-        journal.accept(Entry(task, "accepted", category="fake", lock_value="of the former life"))
+        journal.accept(Entry(task, "accepted", category="fake", lock_value="of the previous run"))
         assert scene.model.locks.acquire(f"task:lock:{task}", 60.0)
         scene.live(50.0)
         assert (scene.started, scene.status(task)) == ([], "running")

@@ -1,4 +1,4 @@
-"""Removes the containers that former lives of this worker left behind (G77)."""
+"""Removes the containers that previous runs of this worker left behind (G77)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ READ = 10.0  # seconds one answer may take
 LIMIT = 30.0  # seconds one look at one engine may take
 
 
-class Leftovers:
+class OrphanContainers:
     """A thread of its own, which ends by itself; an engine that never answers delays nobody and fails nothing.
 
-    Removed are containers of former lives that a task waited for, and those that never started. Those of other workers
+    Removed are containers of previous runs that a task waited for, and those that never started. Those of other workers
     and of this life, and detached ones that run or ran, stay. ``run`` runs one command to its end.
     """
 
@@ -51,9 +51,9 @@ class Leftovers:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, where a former life has used an engine at all. Returns at once, never raises."""
+        """Begin, where a previous run has used an engine at all. Returns at once, never raises."""
         if engines := self._owner.engines():
-            self._thread = threading.Thread(target=self._rounds, args=(engines,), name="leftovers", daemon=True)
+            self._thread = threading.Thread(target=self._rounds, args=(engines,), name="orphan-containers", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Leftovers:
             if not owed:
                 return
         for engine in owed:
-            log.warning("what a former life left on %s may still be there; the next start tries again", _called(engine))
+            log.warning("what a previous run left on %s may still be there; the next start tries anew", _called(engine))
 
     def _look(self, engine: Engine) -> bool:
         """Remove what is left; True if the engine answered and nothing that should go is there any more."""
@@ -92,7 +92,7 @@ class Leftovers:
                 self._on_engine(engine)
         except (ContainerFailed, WorkerError, OSError) as error:
             if not self._closing.is_set():
-                log.info("no look for what a former life left on %s: %s", _called(engine), error)
+                log.info("no look for what a previous run left on %s: %s", _called(engine), error)
             return False
         return True
 
@@ -157,7 +157,7 @@ class Leftovers:
 
 
 def _tell(container: str, engine: Engine) -> None:
-    log.warning("removed container %s on %s, left by a former life", container[:12], _called(engine))
+    log.warning("removed container %s on %s, left by a previous run", container[:12], _called(engine))
 
 
 def _called(engine: Engine) -> str:

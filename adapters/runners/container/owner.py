@@ -58,7 +58,7 @@ class Owner:
             self._noted.add(engine)
 
     def engines(self) -> list[Engine]:
-        """The engines on which former lives may have left something, the latest first."""
+        """The engines on which previous runs may have left something, the latest first."""
         if self._directory is None:
             return []
         found = []
@@ -72,7 +72,7 @@ class Owner:
         return found
 
     def forget(self, engine: Engine) -> None:
-        """Nothing of a former life is left on this engine."""
+        """Nothing of a previous run is left on this engine."""
         with self._guard:
             if self._directory is not None and engine not in self._noted:
                 with contextlib.suppress(OSError):

@@ -78,16 +78,16 @@ class FileRunner(BaseRunner):
         from adapters.runners.file.login import login_of
         from adapters.runners.file.remote import RemoteFiles
         from adapters.runners.file.sftp import Sftp
-        from adapters.runners.file.ssh import Line
+        from adapters.runners.file.ssh import SshConnection
 
         login = login_of(self._args, self._credential(context), self._known_hosts)
-        line = Line(login, self._say)
-        self.cancel.subscribe(line.cancel)
+        connection = SshConnection(login, self._say)
+        self.cancel.subscribe(connection.cancel)
         try:
-            yield RemoteFiles(Sftp(line.sftp(), self._args.host), self._policy, self._ended, self._say)
+            yield RemoteFiles(Sftp(connection.sftp(), self._args.host), self._policy, self._ended, self._say)
         finally:
-            self.cancel.unsubscribe(line.cancel)
-            line.close()
+            self.cancel.unsubscribe(connection.cancel)
+            connection.close()
 
     def _credential(self, context: ExecutionContext) -> Credential:
         if context.credentials is None:

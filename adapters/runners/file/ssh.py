@@ -22,7 +22,7 @@ LEAVE = 1.0  # seconds that a stopped run gets to remove what it has begun on th
 JOIN = 5.0  # seconds for the library's thread to see that its socket is dead
 
 
-class Line:
+class SshConnection:
     """``sftp`` and ``close`` are for the thread that works, ``cancel`` for any."""
 
     def __init__(self, login: Login, say: Callable[[str], None]) -> None:

@@ -70,7 +70,7 @@ def make_request(args: HttpArgs, context: ExecutionContext) -> Request:
     elif urlsplit(url).username and not any(name.lower() == "authorization" for name in headers):
         headers["Authorization"] = basic(unquote(urlsplit(url).username or ""), unquote(urlsplit(url).password or ""))
     for secret in secrets_in(url, headers):
-        context.conceal(secret)
+        context.redact(secret)
     if not any(name.lower() == "user-agent" for name in headers):
         headers["User-Agent"] = "cronjob-worker"
     return Request(method, url, headers, body)

@@ -1,4 +1,4 @@
-"""A server in this process and the way to it, thread-safe, with faults as a network has them."""
+"""A server in this process and the network to it, thread-safe, with faults as a network has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from domain.errors import ConnectionLost, Unavailable
 
 @dataclass(slots=True)
 class Conditions:
-    """How the way to the server is; may be changed at any time.
+    """How the network to the server is; may be changed at any time.
 
     ``up`` false: requests do not arrive. ``answers`` false: they arrive, but nothing comes back (one-way partition).
     ``delay`` gives the seconds that one direction takes.
@@ -186,8 +186,8 @@ class MemoryServer(ServerControls):
         if self._thread is not None:
             self._thread.join(5.0)
 
-    def way(self, runtime: Runtime | None = None) -> MemoryNetwork:
-        """A new way to this server, for one worker."""
+    def network(self, runtime: Runtime | None = None) -> MemoryNetwork:
+        """A new network to this server, for one worker."""
         return MemoryNetwork(runtime or self.runtime, self.model, self.guard, self.model.token)
 
     def _live(self) -> None:
