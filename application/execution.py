@@ -62,7 +62,7 @@ class Contexts:
 
 
 class Execution:
-    """From a task to its Result; whatever a runner does, exactly one Result comes out (G1, G2 of the runners)."""
+    """From a task to its Result; whatever a runner does, exactly one Result comes out (T1, T2)."""
 
     def __init__(
         self, runtime: Runtime, registry: RunnerRegistry, contexts: Contexts, default_timeout: float = 0.0
@@ -151,7 +151,7 @@ def _relay(runner: Runner, run: Run) -> Callable[[CancelRequest], None]:
         try:
             runner.kill() if request.urgency is Urgency.NOW else runner.stop()
         except DEFECTS:
-            # A failing stop says nothing about the task: it goes on and its end is reported (G4 of the runners).
+            # A failing stop says nothing about the task: it goes on and its end is reported (T4).
             log.exception("the runner could not be stopped", extra=run.label)
 
     return relay

@@ -1,4 +1,4 @@
-"""The state directory: private, one worker's only (G63a, G66), and where ``pause`` leaves its mark."""
+"""The state directory: private, one worker's only (G87, G66), and where ``pause`` leaves its mark."""
 
 from __future__ import annotations
 

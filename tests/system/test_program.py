@@ -284,7 +284,7 @@ def test_a_server_that_never_answers_does_not_hold_the_end(tmp_path: Path) -> No
     assert (process.returncode, "did not end" in errors) == (0, False), errors
 
 
-def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G63a
+def test_two_workers_do_not_share_a_state_directory(tmp_path: Path) -> None:  # G87
     (tmp_path / "config_worker.json").write_text("{}")
     (tmp_path / "schedule.json").write_text('{"jobs": []}')
     first = subprocess.Popen(PROGRAM, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)

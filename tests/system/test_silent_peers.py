@@ -311,7 +311,7 @@ def test_a_silent_peer_is_left(peer: Silence, case: str, ending: str) -> None:
         waiting.runner.stop() if ending == "stop" else waiting.runner.kill()
         thread.join(PROMISED + MARGIN)
     assert [result.status for result in results] == [ENDINGS[ending]]
-    assert waiting.runner.status is ENDINGS[ending]  # G12 of the runners
+    assert waiting.runner.status is ENDINGS[ending]  # T12
     waiting.runner.cleanup()
     assert settled(lambda: sorted(it.name for it in set(threading.enumerate()) - threads), peer.lingering) == []
     assert settled(lambda: sorted(alive() - processes)) == []

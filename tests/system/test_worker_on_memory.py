@@ -84,7 +84,7 @@ def test_a_time_out_is_a_time_out(server: MemoryServer, start: Start) -> None:
     assert server.wait_for(task, *OVER)["status"] == "timeout"
 
 
-def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -> None:  # G5 of the runners
+def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -> None:  # T5
     start()
     task = server.add_task(command="sleep 300")
     server.offer(task)
@@ -94,7 +94,7 @@ def test_the_servers_time_out_ends_the_run(server: MemoryServer, start: Start) -
     assert server.wait_for(task, *OVER, timeout=5)["status"] == "timeout"
 
 
-def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start: Start) -> None:  # G6 of the runners
+def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start: Start) -> None:  # T6
     start()
     task = server.add_task(command="echo", args='["new"]')
     with server.guard:
@@ -105,7 +105,7 @@ def test_the_servers_copy_is_run_and_not_the_events(server: MemoryServer, start:
 
 def test_an_empty_line_ends_no_log_and_a_burst_is_whole(
     server: MemoryServer, start: Start
-) -> None:  # G8 of the runners
+) -> None:  # T8
     start()
     task = server.add_task(command="echo one; echo; echo; seq 1 2000")
     server.offer(task)
@@ -218,7 +218,7 @@ def test_a_log_whose_answers_are_lost_is_neither_lost_nor_doubled(server: Memory
 
 def test_a_lost_lock_ends_the_task_where_nothing_else_protects_it(
     server: MemoryServer, start: Start
-) -> None:  # G13, G7 of the runners
+) -> None:  # G13, T7
     start(limits=Limits(grace=0.5, acquire_ttl=3.0, lease_ttl=4.0, reconnect_cap=1.0, on_lost_lease="stop"))
     task = server.add_task(command="sleep 300")
     server.offer(task)
@@ -249,7 +249,7 @@ def test_an_end_that_the_server_holds_is_not_overwritten_and_ends_the_task(
 
 def test_a_full_worker_refuses_and_takes_the_task_later(
     server: MemoryServer, start: Start
-) -> None:  # G11 of the runners
+) -> None:  # T11
     kit = start(limits=Limits(concurrency=1, grace=0.5, drain=5.0))
     first, second = server.add_task(command="sleep 0.5"), server.add_task(command="true")
     server.offer(first)

@@ -139,7 +139,7 @@ def test_each_state_of_a_previous_run_has_its_end(server: MemoryServer, registry
 
 def test_a_stop_for_a_task_that_is_not_here_ends_only_an_orphan_of_ours(
     server: MemoryServer, registry: RunnerRegistry
-) -> None:  # G22, G3 of the runners
+) -> None:  # G22, T3
     kit = WorkerKit(server.network(), registry)
     kit.worker.start()
     kit.worker.link.up.wait(5)
@@ -246,7 +246,7 @@ class NoContexts:
 )
 def test_whatever_a_runner_does_exactly_one_result_comes_out(
     where: str, status: str
-) -> None:  # G1, G2, G4 of the runners
+) -> None:  # T1, T2, T4
     registry = RunnerRegistry()
     registry.register("odd", lambda: Odd(where))
     run = Run(Task("t", "odd"))

@@ -25,7 +25,7 @@ def read(output: str, limit: int = LIMIT, **fields: object) -> dict[str, object]
     return value
 
 
-def test_a_json_object_passes_with_its_own_keys_and_an_exit_code() -> None:  # G9 of the runners
+def test_a_json_object_passes_with_its_own_keys_and_an_exit_code() -> None:  # T9
     assert read(' {"a": 1} \n') == {"a": 1, "exit_code": 0}
     assert output_for(result('{"exit_code":7}'), LIMIT) == '{"exit_code":7}'
 

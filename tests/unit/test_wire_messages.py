@@ -115,7 +115,7 @@ def test_running_names_the_worker() -> None:
     assert event["data"] == {"status": "running", "worker_id": WORKER.id, "worker_name": "w1"}
 
 
-def test_a_report_is_ascii_and_the_same_each_time() -> None:  # G10 of the runners
+def test_a_report_is_ascii_and_the_same_each_time() -> None:  # T10
     report = Report(ID, Status.FAILED, '{"message":"执行失败"}', error="exit status 3", exit_code=3)
     text = encode_report(report, WORKER, "KEY")
     assert text.isascii()
