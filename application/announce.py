@@ -92,7 +92,7 @@ class Announcer:
 
     def _send(self, run: Run) -> Receipt | None:
         try:
-            receipt = self._uplink.outcomes.running(run.task.id, run.claim_token)
+            receipt = self._uplink.outcomes.running(run.task.id, self._leases.proof(run.task.id))
         except TransportError:
             return None
         log.debug("announced: the server was told that it runs here", extra=run.label)

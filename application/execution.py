@@ -78,8 +78,7 @@ class Execution:
         started, clock = self._runtime.wall(), self._runtime.now()
         result = self._run(run, write)
         duration = int((self._runtime.now() - clock) * 1000)
-        owned = result.end_reason is not EndReason.SIGNAL or owns(run.task.id)
-        reason, error = _cause(result, run.token, owned)
+        reason, error = _cause(result, run.token, owns(run.task.id))
         return replace(
             result,
             status=result.status if reason is result.end_reason else reason.status,

@@ -79,7 +79,7 @@ class Intake:
 
     def fill(self) -> None:
         """A slot is free: begin what waits for one. Any thread."""
-        while self._waiting and self._table.room() and (offer := self._next()) is not None:
+        while self._table.room() and (offer := self._next()) is not None:
             self._admit(offer)
 
     def close(self) -> None:

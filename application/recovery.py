@@ -57,8 +57,6 @@ class Recovery:
     def suspect(self, task_id: str) -> None:
         """A task was to be stopped: once it is not in hand any more, look whether it is ours and orphaned. Any thread,
         at once."""
-        if self._server.read_back is None:
-            return  # such a server knows by its own means, and nothing would ever take it from the list
         with self._guard:
             self._suspects.add(task_id)
         self._wake.set()

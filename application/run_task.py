@@ -75,8 +75,6 @@ class RunTask:
         if claim is None:
             return self._drop(run, "not_claimed", "another worker has it")
         run.task = task = claim.task
-        run.claim_token = claim.token
-        run.label["task_name"] = task.name
         if task.status is not Status.PENDING or task.ended or not self._takes(task):
             return self._drop(run, "stale", f"the server shows it {task.status}")
         if is_late(task, self._host.runtime.wall()):
@@ -86,9 +84,9 @@ class RunTask:
     def _accept(self, run: Run) -> bool:
         """Journal the task before anything is told or started (G7)."""
         task = run.task
-        entry = Entry(task.id, "accepted", task.name, task.category, run.claim_token, task.save_log)
+        token = self._steps.leases.proof(task.id)
         try:
-            self._disk.journal.accept(entry)
+            self._disk.journal.accept(Entry(task.id, "accepted", task.name, task.category, token, task.save_log))
         except JournalError as error:
             return self._drop(run, "refused", f"its end could not be kept ({error})", logging.ERROR)
         log.debug("accepted: it is in the journal", extra=run.label)
@@ -136,7 +134,6 @@ class RunTask:
     def _record(self, run: Run, result: Result) -> Report:
         """The end goes to disk; from here on a crash or a dead link cannot lose it."""
         self._disk.spool.finish(run.task.id)
-        took = _duration(result.duration)
         report = self._steps.reporter.final(run.task.id, result)
         self._steps.delivery.keep(report)
         good = result.status in (Status.SUCCESS, Status.RUNNING)
@@ -145,7 +142,7 @@ class RunTask:
             logging.INFO if good else logging.WARNING,
             "ended: %s after %s%s",
             result.end_reason.value,
-            took,
+            _duration(result.duration),
             f" ({why.splitlines()[0][:200]})" if why else "",
             extra=run.label,
         )

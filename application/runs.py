@@ -32,13 +32,13 @@ class Run:
     offer: Offer
     token: CancelToken = field(default_factory=CancelToken)
     phase: Phase = Phase.CLAIMING
-    claim_token: str = ""  # proves the claim, from when there is one
     outcome: str = ""  # what the counters say became of it, once that is told (G86)
     live_output: bool = False  # what it prints is in its log; decided by its runner
-    label: dict[str, str] = field(init=False)  # what every log line about this task carries
 
-    def __post_init__(self) -> None:
-        self.label = {"task": self.task.id, "task_name": self.task.name}
+    @property
+    def label(self) -> dict[str, str]:
+        """What every log line about this task carries."""
+        return {"task": self.task.id, "task_name": self.task.name}
 
 
 class RunTable:
