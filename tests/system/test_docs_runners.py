@@ -1,4 +1,4 @@
-"""The examples of the runner pages run as they stand, and the tests that the pages name exist."""
+"""The examples of the runner pages run as they stand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from adapters.runners.approval import ApprovalRunner
 from adapters.runners.command import CommandRunner
@@ -25,11 +23,6 @@ from domain.status import Status
 from tests.support.peers_small import answer, http_peer
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted(path.stem for path in (ROOT / "docs" / "runners").glob("*.md"))
-# Which page tells of which codes: the runner's first letters, and how many there are.
-CODES = {"command": ("C", 13), "script": ("S", 9), "http": ("H", 10), "message": ("M", 11), "database": ("D", 12),
-         "file": ("F", 13), "git": ("GIT", 11), "container": ("K", 13), "approval": ("A", 6), "README": ("G", 12)}  # fmt: skip
-CODE = re.compile(r"\b(?:GIT|[CSHMDFKAG])[1-9]\d*\b")
 
 
 def page_text(page: str) -> str:
@@ -115,62 +108,3 @@ def test_the_cleanup_of_the_page_deletes_what_is_old_and_large(tmp_path: Path) -
     result = example("file", FileRunner([str(tmp_path)]), ("/data/logs", str(tmp_path)))
     assert json.loads(result.output)["deleted_files"] == [f"{tmp_path}/old.log (2.0 KB)"]
     assert sorted(os.listdir(tmp_path)) == ["new.log", "old.txt", "small.log"]
-
-
-# -- the tables ----------------------------------------------------------------------------------------------------
-
-
-def sources() -> dict[str, str]:
-    """Every test by its name: its decorators, its comments and its text, as far as the next one."""
-    found: dict[str, str] = {}
-    for file in (ROOT / "tests").rglob("test_*.py"):
-        for part in re.split(r"\n(?=@|def )", file.read_text()):
-            if match := re.search(r"^def (test_\w+)\(", part, re.MULTILINE):
-                found[match[1]] = part
-    return found
-
-
-def rows(page: str) -> list[tuple[set[str], list[str], str]]:
-    """Of each row of a page's tables that names codes or tests: both, and the whole row."""
-    found = []
-    for line in page_text(page).splitlines():
-        if line.startswith("| "):
-            # Numbers of guarantees look like codes of the shared layer; they are higher.
-            codes = {code for code in CODE.findall(line.rsplit("|", 2)[0]) if code in known_codes()}
-            found.append((codes, re.findall(r"`(test_\w+)`", line), line))
-    return [row for row in found if row[0] or row[1]]
-
-
-def known_codes() -> dict[str, str]:
-    """Every code and the page that tells of it."""
-    return {f"{front}{number}": page for page, (front, last) in CODES.items() for number in range(1, last + 1)}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_test_that_a_page_names_exists(page: str) -> None:
-    named = re.findall(r"`(test_\w+)`", page_text(page))
-    assert named
-    assert [name for name in named if name not in sources()] == []
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_tells_of_each_defect_of_its_own_and_of_no_other(page: str) -> None:
-    front, last = CODES[page]
-    told = set().union(*(codes for codes, _, _ in rows(page)))
-    assert told == {f"{front}{number}" for number in range(1, last + 1)}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_each_defect_has_a_test_that_cites_it_or_a_reason(page: str) -> None:
-    known = sources()
-    lacking = []
-    for codes, tests, line in rows(page):
-        for code in sorted(codes):
-            cited = rf"\b{code}\b.* of the runners" if page == "README" else rf"\b{code}\b"
-            if not any(re.search(cited, known.get(name, "")) for name in tests) and "not fixed" not in line:
-                lacking.append(f"{code}: {tests}")
-    assert lacking == []
-
-
-def test_the_index_names_every_page() -> None:
-    assert {f"({page}.md)" for page in PAGES} - {"(README.md)"} <= set(re.findall(r"\(\w+\.md\)", page_text("README")))
