@@ -17,7 +17,7 @@ from adapters.apiserver.claims import lock_key
 from adapters.process import child, tree
 from adapters.process import orphans as remains
 from adapters.process.ports import Command, Exit
-from adapters.process.spawn import MARK
+from adapters.process.spawn import RUN_TAG
 from adapters.process.supervisor import Supervisor
 from adapters.runners.command import CommandRunner
 from adapters.testkit.workers import WorkerKit, memory_server
@@ -79,9 +79,9 @@ class Running:
 
 
 SHAPES = {
-    "leader": "echo READY; exec sleep 1000.MARK",
-    "child": "m=1000.; sleep ${m}MARK & echo READY; wait",
-    "orphan": "m=1000.; ( setsid sleep ${m}MARK & ); echo READY; wait; sleep 300",
+    "leader": "echo READY; exec sleep 1000.RUN_TAG",
+    "child": "m=1000.; sleep ${m}RUN_TAG & echo READY; wait",
+    "orphan": "m=1000.; ( setsid sleep ${m}RUN_TAG & ); echo READY; wait; sleep 300",
 }
 
 
@@ -89,7 +89,7 @@ SHAPES = {
 def test_a_command_does_not_end_before_its_last_process(
     processes: Supervisor, immune: Immune, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:  # G31
-    one = Running(processes, SHAPES[shape].replace("MARK", immune.mark))
+    one = Running(processes, SHAPES[shape].replace("RUN_TAG", immune.mark))
     wait_until(lambda: b"READY" in one.log and trees.alive(immune.mark), "the start")
     (pid,) = trees.alive(immune.mark)
     one.token.cancel(KILL)
@@ -105,7 +105,7 @@ def test_a_command_does_not_end_before_its_last_process(
 
 
 def test_closing_does_not_wait_for_it_without_end(processes: Supervisor, immune: Immune) -> None:  # G35
-    one = Running(processes, SHAPES["child"].replace("MARK", immune.mark))
+    one = Running(processes, SHAPES["child"].replace("RUN_TAG", immune.mark))
     wait_until(lambda: b"READY" in one.log, "the start")
     wait_until(lambda: trees.alive(immune.mark), "its child")
     (pid,) = trees.alive(immune.mark)
@@ -127,7 +127,7 @@ def test_its_task_keeps_its_slot_and_what_protects_it_and_the_worker_goes_on(
     kit.worker.start()
     try:
         mark = immune.mark
-        stuck = server.add_task(command=SHAPES["child"].replace("MARK", immune.mark))
+        stuck = server.add_task(command=SHAPES["child"].replace("RUN_TAG", immune.mark))
         server.offer(stuck)
         server.wait_for(stuck, "running")
         wait_until(lambda: trees.alive(immune.mark), "the start")
@@ -161,7 +161,7 @@ def test_many_of_a_previous_run_that_cannot_be_killed_hold_up_the_next_start_onc
     owner = uuid.uuid4().hex[:16]
     entries = []
     for number in range(6):
-        marked = {MARK: f"{owner}.{number}", "PATH": os.environ["PATH"]}
+        marked = {RUN_TAG: f"{owner}.{number}", "PATH": os.environ["PATH"]}
         process = subprocess.Popen(["sleep", f"1000.{immune.mark}"], env=marked, process_group=0)
         proc = tree.look(process.pid)
         assert proc is not None

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.process import temporary_files, tree
 from adapters.process.orphans import NoOrphans, ProcessOrphans, boot_id, owner_of
-from adapters.process.spawn import MARK
+from adapters.process.spawn import RUN_TAG
 from application.ports import Entry
 from tests.unit.adapters.process.conftest import Sleeper
 
@@ -53,8 +53,8 @@ def test_a_process_that_is_not_the_entry_s_is_left_alone(sleeper: Sleeper, owner
 
 
 def test_a_sweep_ends_what_bears_the_owner_s_mark(sleeper: Sleeper, owner: str) -> None:
-    ours = sleeper({MARK: f"{owner}.run"})
-    others = [sleeper({MARK: f"{owner}2.run"}), sleeper({"OTHER": f"{MARK}={owner}.run"})]
+    ours = sleeper({RUN_TAG: f"{owner}.run"})
+    others = [sleeper({RUN_TAG: f"{owner}2.run"}), sleeper({"OTHER": f"{RUN_TAG}={owner}.run"})]
     ProcessOrphans(owner).sweep()
     assert ours.wait(10) == -signal.SIGKILL
     assert [process.poll() for process in others] == [None, None]
@@ -76,7 +76,7 @@ def test_the_owner_is_the_state_directory_whatever_it_is_called(tmp_path: Path) 
 
 
 def test_where_nothing_can_be_left_nothing_is_ended(sleeper: Sleeper, owner: str) -> None:
-    process = sleeper({MARK: f"{owner}.run"})
+    process = sleeper({RUN_TAG: f"{owner}.run"})
     NoOrphans().end(entry_of(process.pid, start_of(process.pid), boot_id()))
     NoOrphans().sweep()
     assert process.poll() is None

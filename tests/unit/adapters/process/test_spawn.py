@@ -12,7 +12,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from adapters.process.ports import Command, Exit
-from adapters.process.spawn import MARK, TRIES, Spawned, spawn, utf8
+from adapters.process.spawn import RUN_TAG, TRIES, Spawned, spawn, utf8
 from domain.result import EndReason
 
 
@@ -43,11 +43,11 @@ def refused(found: Spawned | Exit) -> tuple[EndReason, int, str]:
 
 
 def test_a_program_leads_a_session_of_its_own_and_bears_the_owner_s_mark() -> None:
-    found = spawn(command("sh", "-c", f'cut -d" " -f1,6 /proc/$$/stat; printf %s "${MARK}"'), "owner")
+    found = spawn(command("sh", "-c", f'cut -d" " -f1,6 /proc/$$/stat; printf %s "${RUN_TAG}"'), "owner")
     assert isinstance(found, Spawned)
     words = printed(found).decode().split()
     assert words[:2] == [str(found.process.pid)] * 2
-    assert f"{MARK}={words[2]}".encode() == found.mark
+    assert f"{RUN_TAG}={words[2]}".encode() == found.tag
     assert words[2].startswith("owner.")
 
 

@@ -12,7 +12,7 @@ import pytest
 from adapters.runners.file.local import LocalFiles
 from adapters.runners.file.login import login_of
 from adapters.runners.file.sftp import Sftp
-from adapters.runners.file.ssh import Line
+from adapters.runners.file.ssh import SshConnection
 from adapters.runners.file.task import FileArgs
 from adapters.runners.file.walk import Policy
 from domain.runner import Credential
@@ -50,6 +50,6 @@ def there(peer: PasswordPeer) -> Iterator[Path]:
 def sftp(peer: PasswordPeer) -> Iterator[Sftp]:
     credential = Credential("c", "username_password", "peer", {"username": peer.user, "password": peer.password})
     args = FileArgs(host="127.0.0.1", port=peer.port, known_hosts=peer.known_hosts)
-    line = Line(login_of(args, credential, ""), lambda _: None)
+    line = SshConnection(login_of(args, credential, ""), lambda _: None)
     yield Sftp(line.sftp(), "peer")
     line.close()

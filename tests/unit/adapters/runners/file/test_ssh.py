@@ -11,7 +11,7 @@ import pytest
 from adapters.runners.file.login import login_of
 from adapters.runners.file.ports import FileTrouble, PeerLost
 from adapters.runners.file.sftp import Sftp
-from adapters.runners.file.ssh import Line
+from adapters.runners.file.ssh import SshConnection
 from adapters.runners.file.task import FileArgs
 from domain.result import EndReason
 from domain.runner import CancelRequest, Credential, Urgency
@@ -22,13 +22,13 @@ class Lines:
     def __init__(self, peer: PasswordPeer) -> None:
         self._peer = peer
         self.said: list[str] = []
-        self.made: list[Line] = []
+        self.made: list[SshConnection] = []
 
-    def to(self, password: str = "", **args: Any) -> Line:
+    def to(self, password: str = "", **args: Any) -> SshConnection:
         value = {"username": self._peer.user, "password": password or self._peer.password}
         known: dict[str, Any] = {"host": "127.0.0.1", "port": self._peer.port, "known_hosts": self._peer.known_hosts}
         login = login_of(FileArgs(**known | args), Credential("c", "username_password", "it", value), "")
-        self.made.append(Line(login, self.said.append))
+        self.made.append(SshConnection(login, self.said.append))
         return self.made[-1]
 
 
