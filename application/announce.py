@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 from application.leases import LeaseKeeper
@@ -13,14 +12,10 @@ from application.roll import Uplink, Watch
 from application.runs import Run
 from domain.errors import CoordinationError, NotFound, TransportError
 from domain.status import Status
-from domain.task import Task
 
 log = logging.getLogger("worker.task")
 
 RESEND = 3.0  # seconds without the server showing the update before it is sent again
-MOMENT = timedelta(seconds=5)  # past its start deadline, in which a task is still started; the lock lets nobody else
-CLOCKS = timedelta(seconds=60)  # how far the calendars of worker and server may be apart
-CHECK = 10.0  # seconds that the server's time-out check may take from its list to its last write
 
 
 class Announced(StrEnum):
@@ -31,20 +26,6 @@ class Announced(StrEnum):
     ENDED = "ended"  # the server holds an end for the task
     FOREIGN = "foreign"  # another worker runs it
     GONE = "gone"  # the server does not know the task any more
-
-
-def is_late(task: Task, now: datetime) -> bool:
-    """Whether the task is not to be started any more."""
-    return task.timeout_at is not None and task.timeout_at + MOMENT <= now
-
-
-def lock_hold(task: Task, now: datetime) -> float:
-    """Seconds that the lock of a task is still needed once it was read to run (protocol 7.1).
-
-    The server's check for tasks that nobody has started lists them, and later writes an end to each whose lock it
-    gets, without reading it again. A task that was read to run before its start deadline is on no such list.
-    """
-    return CHECK if task.timeout_at is not None and task.timeout_at <= now + CLOCKS else 0.0
 
 
 class Announcer:
@@ -69,7 +50,7 @@ class Announcer:
         woken, send_at, watch = runtime.event(), 0.0, Watch(run.task.id, runtime.now())
         run.token.subscribe(lambda _: woken.set())
         while not run.token.requested:
-            if runtime.now() >= send_at and is_late(run.task, runtime.wall()):
+            if runtime.now() >= send_at and run.task.is_late(runtime.wall()):
                 return Announced.LATE
             if not self._uplink.link.up.wait(0.5):
                 continue
@@ -92,7 +73,7 @@ class Announcer:
 
     def _send(self, run: Run) -> Receipt | None:
         try:
-            receipt = self._uplink.outcomes.running(run.task.id, self._leases.proof(run.task.id))
+            receipt = self._uplink.outcomes.running(run.task.id, run.proof)
         except TransportError:
             return None
         log.debug("announced: the server was told that it runs here", extra=run.label)

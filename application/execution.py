@@ -78,7 +78,7 @@ class Execution:
         started, clock = self._runtime.wall(), self._runtime.now()
         result = self._run(run, write)
         duration = int((self._runtime.now() - clock) * 1000)
-        told = true_cause(result, run.token, owns(run.task.id))
+        told = true_cause(result, run.token, lambda: owns(run.task.id))
         reason, error = told or (result.end_reason, result.error)
         return replace(
             result,
@@ -134,7 +134,7 @@ def ended(reason: EndReason, error: str) -> Result:
     return Result(reason.status, reason, error=error, exit_code=-1)
 
 
-def true_cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReason, str] | None:
+def true_cause(result: Result, token: CancelToken, owned: Callable[[], bool]) -> tuple[EndReason, str] | None:
     """Why the run ended, and in words, where its runner only knows that it was asked to stop (G29).
 
     What is killed though nobody here asked, after its claim has ended, was killed by the guardian.
@@ -142,7 +142,7 @@ def true_cause(result: Result, token: CancelToken, owned: bool) -> tuple[EndReas
     first = token.first
     if first is not None and result.end_reason in (EndReason.STOPPED, EndReason.KILLED):
         return first.reason, first.note or result.error
-    if result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED and not owned:
+    if result.end_reason is EndReason.SIGNAL and result.exit_code == KILLED and not owned():
         return EndReason.LEASE_LOST, "the task's lock was lost"
     return None
 

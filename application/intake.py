@@ -84,6 +84,8 @@ class Intake:
 
     def fill(self) -> None:
         """A slot may be free, or none will be: begin or give back what waits for one. Any thread."""
+        if not self._waiting:
+            return
         for offer in self._expired():
             self._refuse(offer, "refused", "no slot became free in time")
         while (taken := self._take()) is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import inf
 
 from application.ports import Claim, Claims, Host, Limits, Offer
@@ -20,6 +21,8 @@ from domain.task import Task
 
 log = logging.getLogger("worker.leases")
 
+CLOCKS = timedelta(seconds=60)  # how far the calendars of worker and server may be apart
+CHECK = 10.0  # seconds that the server's time-out check may take from its list to its last write
 ATTEMPT = 2.0  # seconds: the longest a single renewal may take
 IDLE = 4.0  # seconds between two looks while there are no leases; a claim wakes the loops
 LEAST = 0.05  # seconds: a renewal that has less is not tried
@@ -45,6 +48,15 @@ class Lease:
     @property
     def due(self) -> float:
         return max(self.sent + self.ttl / 3, self.retry_at)
+
+
+def lock_hold(task: Task, now: datetime) -> float:
+    """Seconds that the claim of a task is still needed once it was read to run (protocol 7.1).
+
+    The server's check for tasks that nobody has started lists them, and later writes an end to each whose lock it
+    gets, without reading it again. A task that was read to run before its start deadline is on no such list.
+    """
+    return CHECK if task.timeout_at is not None and task.timeout_at <= now + CLOCKS else 0.0
 
 
 class LeaseKeeper:
@@ -91,13 +103,15 @@ class LeaseKeeper:
         self._wake.set()
         return True
 
-    def fence(self, task_id: str, hold: float) -> bool:
+    def fence(self, task: Task) -> bool:
         """The server was read to show the task as running here: let the status protect it instead of the lock.
 
-        The lock is given back, or ends by itself ``hold`` seconds from now. That the server still knew it as ours
-        proves that nobody else had it since the claim; without an answer our own clock has to do. False: it was not
-        ours any more, and somebody else may have the task. Where only the lock protects, it stays and is renewed.
+        The lock is given back, or ends by itself where it is still needed (``lock_hold``). That the server still knew
+        it as ours proves that nobody else had it since the claim; without an answer our own clock has to do. False: it
+        was not ours any more, and somebody else may have the task. Where only the lock protects, it stays and is
+        renewed.
         """
+        task_id, hold = task.id, lock_hold(task, self._runtime.wall())
         with self._guard:
             lease = self._leases.get(task_id)
             if lease is None or lease.lost:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from application.announce import Announced, Announcer, is_late, lock_hold
+from application.announce import Announced, Announcer
 from application.delivery import Delivery
 from application.execution import DEFECTS, Execution, ended
 from application.intake import decline
@@ -77,19 +77,19 @@ class RunTask:
             return self._drop(run, "not_claimed", f"claiming failed ({error})", logging.INFO)
         if claim is None:
             return self._drop(run, "not_claimed", "another worker has it")
-        run.task = task = claim.task
+        run.proof, run.task = claim.token, claim.task
+        task = run.task
         if task.status is not Status.PENDING or task.ended or not self._takes(task):
             return self._drop(run, "stale", f"the server shows it {task.status}")
-        if is_late(task, self._host.runtime.wall()):
+        if task.is_late(self._host.runtime.wall()):
             return self._drop(run, "stale", "its start deadline is past")
         return True
 
     def _accept(self, run: Run) -> bool:
         """Journal the task before anything is told or started (G7)."""
         task = run.task
-        token = self._steps.leases.proof(task.id)
         try:
-            self._disk.journal.accept(Entry(task.id, "accepted", task.name, task.category, token, task.save_log))
+            self._disk.journal.accept(Entry(task.id, "accepted", task.name, task.category, run.proof, task.save_log))
         except JournalError as error:
             return self._drop(run, "refused", f"its end could not be kept ({error})", logging.ERROR)
         log.debug("accepted: it is in the journal", extra=run.label)
@@ -117,7 +117,7 @@ class RunTask:
         except JournalError as error:
             self._hand_back(run, f"its start could not be kept ({error})", logging.ERROR)
             return False
-        if not self._steps.leases.fence(run.task.id, lock_hold(run.task, self._host.runtime.wall())):
+        if not self._steps.leases.fence(run.task):
             self._hand_back(run, Announced.LEASE_LOST)
             return False
         self._tell(run, "executed")

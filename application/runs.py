@@ -34,11 +34,11 @@ class Run:
     phase: Phase = Phase.CLAIMING
     outcome: str = ""  # what the counters say became of it, once that is told (G86)
     live_output: bool = False  # what it prints is in its log; decided by its runner
+    proof: str = ""  # the token of its claim
+    label: dict[str, str] = field(init=False)  # what every log line about this task carries
 
-    @property
-    def label(self) -> dict[str, str]:
-        """What every log line about this task carries."""
-        return {"task": self.task.id, "task_name": self.task.name}
+    def __post_init__(self) -> None:
+        self.label = {"task": self.task.id, "task_name": self.task.name}
 
 
 class RunTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from domain.status import Status
@@ -18,6 +18,9 @@ class Action(StrEnum):
     STOP = "stop"
     KILL = "kill"
     TIMEOUT = "timeout"
+
+
+MOMENT = timedelta(seconds=5)  # past its start deadline in which a task is still started: its claim keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Task:
     worker_id: str = ""
     output: str = ""
     workflow_exec_id: str | None = None
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it is not to be started any more: its start deadline is past, and the moment of grace after it."""
+        return self.timeout_at is not None and self.timeout_at + MOMENT <= now
 
     def is_for(self, worker_id: str, worker_name: str) -> bool:
         """True if the task's ``worker_select`` admits this worker. An unreadable one admits nobody."""

@@ -298,7 +298,7 @@ class LadderMachine(RuleBasedStateMachine):
         assert left == set(found.unkillable), "G23 something is alive after the end"
         assert kernel.reaped == (LEADER not in left)
         assert sorted(kernel.closed) == [7, 8, 9]
-        cause = true_cause(Result(found.reason.status, found.reason), self.token, owned=True)
+        cause = true_cause(Result(found.reason.status, found.reason), self.token, owned=lambda: True)
         told = cause[0] if cause else found.reason
         if self.first is not None:
             assert told is self.first, f"G26 it ended as {told}, but {self.first} was first"

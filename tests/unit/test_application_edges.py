@@ -317,6 +317,6 @@ def test_the_true_reason_replaces_a_bare_stop() -> None:
     token = CancelToken()
     token.cancel(CancelRequest(EndReason.LEASE_LOST, note="the lock was lost"))
     stopped = Result(Status.STOPPED, EndReason.STOPPED, error="stopped")
-    assert true_cause(stopped, token, owned=True) == (EndReason.LEASE_LOST, "the lock was lost")
+    assert true_cause(stopped, token, owned=lambda: True) == (EndReason.LEASE_LOST, "the lock was lost")
     finished = Result(Status.SUCCESS, EndReason.COMPLETED)
-    assert true_cause(finished, token, owned=True) is None
+    assert true_cause(finished, token, owned=lambda: True) is None

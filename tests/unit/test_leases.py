@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
 from adapters.process.orphans import NoOrphans
-from adapters.testkit.simulation import SimNode, Simulation
+from adapters.testkit.simulation import EPOCH, SimNode, Simulation
 from application.leases import OVERRUN, LeaseKeeper
 from application.ports import Claim, Host, Limits, Offer, Watchdog
 from application.worker import RENEWERS
@@ -186,6 +187,11 @@ class Store:
         return self.answer
 
 
+def running(hold: float = 0.0) -> Task:
+    """A task whose start deadline is so near, or so far, that its lock is needed ``hold`` seconds longer."""
+    return Task("t", "command", timeout_at=EPOCH + timedelta(days=0 if hold else 365))
+
+
 def claimed(limits: Limits, keeps_running: bool = True) -> tuple[Simulation, SimNode, Store, LeaseKeeper, list[str]]:
     world = Simulation(3)
     node = world.node("w")
@@ -198,7 +204,7 @@ def claimed(limits: Limits, keeps_running: bool = True) -> tuple[Simulation, Sim
 @pytest.mark.parametrize(("hold", "last"), [(0.0, ("settle", 0.0)), (10.0, ("extend", 10.0))])
 def test_a_task_that_was_read_to_run_needs_no_lock_any_more(hold: float, last: tuple[str, float]) -> None:
     world, _, store, keeper, lost = claimed(Limits())
-    assert keeper.fence("t", hold)
+    assert keeper.fence(running(hold))
     assert (keeper.owns("t"), keeper.holds("t"), store.calls[-1], store.deadlines) == (True, False, last, {})
     world.node("w").start("leases", lambda: keeper.run(lambda: False))
     world.run(lambda: False, 1000.0)
@@ -219,7 +225,7 @@ def test_a_lock_that_was_not_ours_any_more_starts_nothing(
     world, _, store, keeper, _ = claimed(Limits())
     store.answer = answer
     world.time += later
-    assert (keeper.fence("t", hold), keeper.owns("t")) == (ours, ours)
+    assert (keeper.fence(running(hold)), keeper.owns("t")) == (ours, ours)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +236,7 @@ def test_what_protects_a_run_is_as_the_server_says_unless_it_is_set(
     wanted: str, keeps_running: bool, fenced: bool
 ) -> None:
     _, _, store, keeper, _ = claimed(Limits(on_lost_lease=wanted), keeps_running)
-    assert keeper.fence("t", 0.0)
+    assert keeper.fence(running())
     assert (keeper.holds("t"), "t" in store.deadlines, len(store.calls)) == (not fenced, not fenced, 1 + fenced)
 
 
@@ -240,7 +246,7 @@ def test_a_renewal_that_is_under_way_when_the_lock_goes_sets_the_guardian_no_dea
     store.slow = 1.0
     world.run(lambda: store.calls[-1][0] == "extend", 10.0)
     store.slow = 0.0
-    node.start("fence", lambda: keeper.fence("t", 0.0) and None)
+    node.start("fence", lambda: keeper.fence(running()) and None)
     world.run(lambda: keeper.owns("t") and not keeper.holds("t"), 0.5)
     world.run(lambda: False, 100.0)
     world.close()
