@@ -90,7 +90,10 @@ class Program:
         """The pid of the guardian, as this process sees it."""
         if not self._how.prefix:
             return self.process.pid
-        itself = os.path.samefile(f"/proc/{self.process.pid}/exe", self._how.python)
+        # Not by /proc/PID/exe: it shows the guardian's to root alone.
+        itself = (
+            Path(f"/proc/{self.process.pid}/cmdline").read_bytes().startswith(os.fsencode(self._how.python) + b"\0")
+        )
         return self.process.pid if itself else self._only_child(self.process.pid)
 
     def worker(self) -> int:

@@ -96,6 +96,8 @@ def runnable(python: str) -> bool:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """Where NOBODY can work: pytest's own directories are closed to it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start the program as another user: run the tests as root")
     made = Path(tempfile.mkdtemp(prefix="unprivileged-"))
     os.chown(made, NOBODY, NOBODY)
     yield made
@@ -105,8 +107,6 @@ def directory() -> Iterator[Path]:
 @pytest.fixture
 def how(directory: Path) -> Start:
     """How the program is started as NOBODY."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can start the program as another user: run the tests as root")
     python = next(filter(runnable, (sys.executable, "/usr/bin/python3")), None)
     if python is None:
         pytest.skip(

@@ -358,9 +358,8 @@ def test_what_is_claimed_in_time_is_started_however_soon_its_deadline_is(
         if told_late:
             scene.model.faults.add(Fault("update running *", DISCARD, nth=1))
         assert scene.live(60.0, lambda: bool(scene.model.connections))
-        scene.live(
-            scene.model._timeouts.due() - scene.model.clock() - left - 0.1
-        )  # the check comes right after the deadline
+        # The check comes right after the deadline.
+        scene.live(scene.model._timeouts.due() - scene.model.clock() - left - 0.1)
         task = scene.add_task(command="20", timeout_at=stamp(scene.model.clock() + left))
         scene.model.broadcast(task)
         assert scene.live(120.0, lambda: scene.status(task) not in ("pending", "running"))
