@@ -75,7 +75,7 @@ class JournalContract:
     def test_a_dead_letter_is_no_entry(self, journal: Journal) -> None:
         journal.accept(ENTRY)
         journal.dead_letter("t1", "404")
-        _holds_nothing(journal, "Journal.bury moves the entry to the dead letters")
+        _holds_nothing(journal, "Journal.dead_letter moves the entry to the dead letters")
 
     def test_changes_of_unknown_tasks_are_no_entries(self, journal: Journal) -> None:
         journal.finish("nobody", REPORT, 1.0)

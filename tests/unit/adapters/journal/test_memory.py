@@ -20,7 +20,7 @@ WRITES: dict[str, Callable[[MemoryJournal], None]] = {
     "running": lambda journal: journal.running("t", 1, 2, "boot"),
     "finish": lambda journal: journal.finish("t", REPORT, 1.0),
     "forget": lambda journal: journal.forget("t"),
-    "bury": lambda journal: journal.bury("t", "why"),
+    "bury": lambda journal: journal.dead_letter("t", "why"),
 }
 
 
@@ -43,7 +43,7 @@ def test_one_that_is_told_to_fail_fails_each_write_and_keeps_what_it_has(journal
 
 
 def test_what_is_buried_is_a_letter_with_its_reason(journal: MemoryJournal) -> None:
-    journal.bury("t", "nobody takes it")
+    journal.dead_letter("t", "nobody takes it")
     assert (journal.entries(), journal.dead_letters) == ([], {"t": "nobody takes it"})
 
 

@@ -74,8 +74,8 @@ def test_a_link_in_the_place_of_the_journal_is_not_followed(path: Path) -> None:
 def test_the_letters_that_nobody_took_are_kept_with_their_reason(start: Open, path: Path) -> None:
     journal = start()
     journal.accept(ENTRY)
-    journal.bury("t", "nobody takes it")
-    journal.bury("u", "never heard of")
+    journal.dead_letter("t", "nobody takes it")
+    journal.dead_letter("u", "never heard of")
     assert journal.entries() == []
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT task_id, why FROM dead_letters ORDER BY task_id").fetchall()
