@@ -34,12 +34,14 @@ pytest.register_assert_rewrite(*SUITES)
 def cronjob_worker() -> Iterator[Callable[[RunnerRegistry], MemoryServer]]:
     """Starts a whole worker with runners of yours, and gives its server in memory; ends it with the test.
 
-    def test_hello(cronjob_worker):
-        registry = RunnerRegistry()
-        registry.register("mine", MyRunner)
-        server = cronjob_worker(registry)
-        task = server.add("hello", category="mine")
-        server.wait_for(task, Status.SUCCESS)
+        def test_hello(cronjob_worker):
+            registry = RunnerRegistry()
+            registry.register("mine", MyRunner)
+            server = cronjob_worker(registry)
+            task = server.add("hello", category="mine")
+            server.wait_for(task, Status.SUCCESS)
+
+    ``adapters.testkit.whole_worker`` has more.
     """
     from adapters.testkit.whole_worker import memory_worker
 

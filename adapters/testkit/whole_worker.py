@@ -1,14 +1,17 @@
 """A whole worker in a test, over a server in memory: the real core on real threads, with runners of yours.
 
-def test_my_runner_is_stopped() -> None:
-    registry = RunnerRegistry()
-    registry.register("mine", MyRunner)
-    with memory_worker(registry) as server:
-        task = server.add("something", category="mine")
-        server.wait_for(task, Status.RUNNING)
-        server.stop(task)
-        server.wait_for(task, Status.STOPPED)
-        assert server.reports(task)[-1].end_reason is EndReason.STOPPED
+    def test_my_runner_is_stopped() -> None:
+        registry = RunnerRegistry()
+        registry.register("mine", MyRunner)
+        with memory_worker(registry) as server:
+            task = server.add("something", category="mine")
+            server.wait_for(task, Status.RUNNING)
+            server.stop(task)
+            server.wait_for(task, Status.STOPPED)
+            assert server.reports(task)[-1].end_reason is EndReason.STOPPED
+
+``memory_worker`` is for runners; ``running_worker`` for a transport of yours, over which the same whole worker runs.
+The fixture ``cronjob_worker`` of the pytest plug-in does the same as the block.
 """
 
 from __future__ import annotations

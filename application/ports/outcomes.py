@@ -80,7 +80,10 @@ class Report:
 
 
 class Outcomes(Protocol):
-    """What is told about a task. Each is idempotent: what was sent may be sent again. Raises ConnectionLost."""
+    """What is told about a task. Each is idempotent: what was sent may be sent again. Raises ConnectionLost.
+
+    Of a task that the server does not know any more: SUPERSEDED, where it can tell.
+    """
 
     def running(self, task_id: str, token: str) -> Receipt:
         """The task runs here from now on. SUPERSEDED: it has ended, or runs elsewhere, and must not start."""

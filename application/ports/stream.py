@@ -67,7 +67,10 @@ class Stream(Protocol):
         """
 
     def announce(self, identity: Identity) -> None:
-        """What this worker takes has changed. May end the connection, which the link then opens anew. Idempotent."""
+        """What this worker takes has changed. May end the connection, which the link then opens anew. Idempotent.
+
+        Raises ConnectionLost; then the next connection tells it.
+        """
 
     def ping(self) -> None:
         """Ask the peer for a sign of life. Raises ConnectionLost."""

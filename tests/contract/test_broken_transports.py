@@ -13,10 +13,10 @@ import pytest
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.memory_site import MemorySite
 from adapters.testkit.transport_contract import TransportContract
-from tests.support.broken_transports import {name}
+from tests.support.broken_transports import LIMIT, {name}
 
 class TestIt(TransportContract):
-    limit = 0.5
+    limit = LIMIT
     raw = signs_of_life = logins = several_workers = read_back = False
 
     @pytest.fixture

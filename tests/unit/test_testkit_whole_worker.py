@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def registry() -> RunnerRegistry:
 
 def test_the_example_of_the_documentation_runs() -> None:
     text = whole_worker.__doc__ or ""
-    example = re.sub("^    ", "", text[text.index("    def test_") :], flags=re.MULTILINE)
+    (block,) = re.findall(r"^    def test_.*?(?=^\S)", text, flags=re.MULTILINE | re.DOTALL)
+    example = textwrap.dedent(block).strip()
     assert len(example.splitlines()) < 15
     names = dict(globals())
     exec(example, names)
