@@ -82,14 +82,14 @@ class Peers:
     def command(self) -> Sample:
         return Sample(
             "command", lambda: "real: bash of this machine", command="echo", args='["two  blanks stay", "$HOME too"]',
-            holds={"message": "two  blanks stay $HOME too", "exit_code": 0}, logs="$HOME too",
+            holds={"message": "two  blanks stay $HOME too\n", "exit_code": 0}, logs="$HOME too",
         )  # fmt: skip
 
     def default(self) -> Sample:
         """The one that is to fail: exit code, output and both streams are kept."""
         return Sample(
             "default", lambda: "real: bash of this machine", command="echo half done; echo 'disk full' >&2; exit 3",
-            status="failed", holds={"message": "half done", "exit_code": 3}, logs="disk full",
+            status="failed", holds={"message": "half done\n", "exit_code": 3}, logs="disk full",
         )  # fmt: skip
 
     def script(self) -> Sample:
