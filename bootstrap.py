@@ -7,22 +7,30 @@ asked first, before anything else is imported.
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+HOME = Path(__file__).resolve().parent
 if __name__ == "__main__":
-    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library:
-    # what somebody leaves there, json.py say, would stand in for a module of that (G84).
+    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library: a
+    # json.py that somebody leaves there would stand in for the real one (G84).
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
-    _home = str(Path(__file__).resolve().parent)
-    sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), _home)
+    sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), str(HOME))
+for _name in ("domain", "application", "adapters"):  # what others have installed may be called so too
+    _there = str(getattr(find_spec(_name), "origin", None))
+    if Path(_there).resolve().parent != HOME / _name:
+        sys.stderr.write(f"{_there} stands in the place of {HOME / _name}: install the worker alone, as by pipx\n")
+        sys.exit(78)
+if __name__ == "__main__":
     from adapters.guardian.entry import enter
 
-    enter(sys.argv[1:], Path(__file__).resolve().parent)
+    enter(sys.argv[1:], HOME)
 
 from contextlib import ExitStack, closing
 
-from dependency_injector import containers, providers
+from dependency_injector.containers import DeclarativeContainer
+from dependency_injector.providers import Dependency, Provider, Self, ThreadSafeSingleton
 
 from adapters.cli.program import run_command
 from adapters.config.loaded import Loaded
@@ -67,13 +75,9 @@ from application.service import Service
 from application.worker import Worker
 from domain.runner import ApprovalDesk, CredentialSource, RunnerRegistry
 
-Singleton = providers.ThreadSafeSingleton
-
 
 def make_redactor(c: WorkerContainer) -> Redactor:
-    redactor = Redactor()
-    redactor.add(*c.loaded().secret_values())
-    return redactor
+    return Redactor(*c.loaded().secret_values())
 
 
 def make_state_dir(c: WorkerContainer) -> Path:
@@ -85,7 +89,7 @@ def make_surroundings(c: WorkerContainer) -> Surroundings:
 
 
 def open_transport(c: WorkerContainer) -> Server:
-    return c.loaded().transport.open(c.surroundings())
+    return c.loaded().transport.open(make_surroundings(c))
 
 
 def guard_server(c: WorkerContainer) -> Server:
@@ -93,7 +97,7 @@ def guard_server(c: WorkerContainer) -> Server:
 
 
 def open_journal(c: WorkerContainer) -> Journal:
-    return find_journal(c.loaded().settings.journal).open(c.surroundings())
+    return find_journal(c.loaded().settings.journal).open(make_surroundings(c))
 
 
 def open_spool(c: WorkerContainer) -> LogSpool:
@@ -171,40 +175,39 @@ def make_service(c: WorkerContainer) -> Service:
     return Service(c.worker(), c.signals(), PauseMark(c.state_dir()), c.watcher(), stacks)
 
 
-class WorkerContainer(containers.DeclarativeContainer):
-    """Every port, and the adapter behind it. A program of your own overrides a provider before it calls ``main``.
+class WorkerContainer(DeclarativeContainer):
+    """Every port, and the adapter behind it, made once, when it is first asked for. ``stack`` closes them, last first.
 
-    Each is made once, when it is first asked for. What has to be closed is closed by ``stack``, the last one first.
+    A program of your own overrides a provider before it calls ``main``.
     """
 
-    __self__ = providers.Self()
-    loaded: providers.Provider[Loaded] = providers.Dependency(instance_of=Loaded)
-    stack: providers.Provider[ExitStack] = Singleton(ExitStack)
-    problems: providers.Provider[list[str]] = Singleton(list)  # told at the start, and no reason not to start
-    runtime: providers.Provider[Runtime] = Singleton(ThreadRuntime)
-    metrics: providers.Provider[Metrics] = Singleton(MemoryMetrics)
-    redactor: providers.Provider[Redactor] = Singleton(make_redactor, __self__)
-    state_dir: providers.Provider[Path] = Singleton(make_state_dir, __self__)
-    watcher: providers.Provider[Watcher] = Singleton(NoWatchdog)
-    signals: providers.Provider[SignalFlags] = Singleton(SignalFlags)
-    surroundings: providers.Provider[Surroundings] = Singleton(make_surroundings, __self__)
-    transport: providers.Provider[Server] = Singleton(open_transport, __self__)
-    server: providers.Provider[Server] = Singleton(guard_server, __self__)  # the same behind its border
-    journal: providers.Provider[Journal] = Singleton(open_journal, __self__)
-    spool: providers.Provider[LogSpool] = Singleton(open_spool, __self__)
-    orphans: providers.Provider[OrphanProcesses] = Singleton(make_orphans, __self__)
-    processes: providers.Provider[Processes] = Singleton(make_processes, __self__)
-    owner: providers.Provider[Owner] = Singleton(make_owner, __self__)
-    options: providers.Provider[ProcessOptions] = Singleton(make_options, __self__)
-    credentials: providers.Provider[CredentialSource] = Singleton(make_credentials, __self__)
-    approvals: providers.Provider[ApprovalDesk | None] = Singleton(find_approvals, __self__)
-    runners: providers.Provider[RunnerRegistry] = Singleton(make_runners, __self__)
-    identity: providers.Provider[Identity] = Singleton(make_identity, __self__)
-    limits: providers.Provider[Limits] = Singleton(make_limits, __self__)
-    orphan_containers: providers.Provider[OrphanContainers] = Singleton(make_orphan_containers, __self__)
-    execution: providers.Provider[Execution] = Singleton(make_execution, __self__)
-    worker: providers.Provider[Worker] = Singleton(make_worker, __self__)
-    service: providers.Provider[Service] = Singleton(make_service, __self__)
+    __self__ = Self()
+    loaded: Provider[Loaded] = Dependency(instance_of=Loaded)
+    stack: Provider[ExitStack] = ThreadSafeSingleton(ExitStack)
+    problems: Provider[list[str]] = ThreadSafeSingleton(list)  # told at the start, and no reason not to start
+    runtime: Provider[Runtime] = ThreadSafeSingleton(ThreadRuntime)
+    metrics: Provider[Metrics] = ThreadSafeSingleton(MemoryMetrics)
+    redactor: Provider[Redactor] = ThreadSafeSingleton(make_redactor, __self__)
+    state_dir: Provider[Path] = ThreadSafeSingleton(make_state_dir, __self__)
+    watcher: Provider[Watcher] = ThreadSafeSingleton(NoWatchdog)
+    signals: Provider[SignalFlags] = ThreadSafeSingleton(SignalFlags)
+    transport: Provider[Server] = ThreadSafeSingleton(open_transport, __self__)
+    server: Provider[Server] = ThreadSafeSingleton(guard_server, __self__)  # the same behind its border
+    journal: Provider[Journal] = ThreadSafeSingleton(open_journal, __self__)
+    spool: Provider[LogSpool] = ThreadSafeSingleton(open_spool, __self__)
+    orphans: Provider[OrphanProcesses] = ThreadSafeSingleton(make_orphans, __self__)
+    processes: Provider[Processes] = ThreadSafeSingleton(make_processes, __self__)
+    owner: Provider[Owner] = ThreadSafeSingleton(make_owner, __self__)
+    options: Provider[ProcessOptions] = ThreadSafeSingleton(make_options, __self__)
+    credentials: Provider[CredentialSource] = ThreadSafeSingleton(make_credentials, __self__)
+    approvals: Provider[ApprovalDesk | None] = ThreadSafeSingleton(find_approvals, __self__)
+    runners: Provider[RunnerRegistry] = ThreadSafeSingleton(make_runners, __self__)
+    identity: Provider[Identity] = ThreadSafeSingleton(make_identity, __self__)
+    limits: Provider[Limits] = ThreadSafeSingleton(make_limits, __self__)
+    orphan_containers: Provider[OrphanContainers] = ThreadSafeSingleton(make_orphan_containers, __self__)
+    execution: Provider[Execution] = ThreadSafeSingleton(make_execution, __self__)
+    worker: Provider[Worker] = ThreadSafeSingleton(make_worker, __self__)
+    service: Provider[Service] = ThreadSafeSingleton(make_service, __self__)
 
 
 def main(argv: list[str] | None = None, container: type[WorkerContainer] = WorkerContainer) -> int:

@@ -22,6 +22,7 @@ from domain.runner import RunnerRegistry
 TRANSPORTS = "cronjob_worker.transports"
 JOURNALS = "cronjob_worker.journals"
 CONFIG_SOURCES = "cronjob_worker.config_sources"
+RUNNERS = "cronjob_worker.runners"
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)", re.ASCII)

@@ -127,6 +127,8 @@ class LeaseKeeper:
         except CoordinationError as error:
             ours = self._runtime.now() < lease.deadline
             log.info("the lock expires by itself: giving it back failed (%s)", error, extra={"task": task_id})
+        if ours:
+            log.debug("fenced: the server shows that it runs here, which protects it", extra={"task": task_id})
         with self._guard:
             if ours:
                 self._fenced[task_id] = lease.token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,6 @@ from adapters.plugin import (
 )
 from domain.errors import ConfigError
 
-RUNNERS = "cronjob_worker.runners"
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://|$)")
 

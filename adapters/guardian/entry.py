@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # as the small program that ``ensure_guardian`` starts
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    _root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), _root)
 
 from adapters.guardian.interpreter import go_on_where_the_packages_are
 

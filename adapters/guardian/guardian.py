@@ -25,11 +25,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from adapters.process.environment import take_secrets
+from adapters.process.kernel import become_subreaper, boottime
 from adapters.process.killing import can_see, children_of, descendants, kill, kill_tree, stat_of, tag_of
 
 FD_VARIABLE = "CRONJOB_WORKER_GUARDIAN_FD"
@@ -43,14 +43,7 @@ HANG = 60.0  # seconds without a sign of life until the worker is taken for dead
 ASLEEP = 10.0  # seconds between two looks after which this process must have been asleep too
 STUCK = 3.0  # seconds without a sign of life after which the worker cannot be trusted to end anything
 LATE = 2.0  # seconds past a lease deadline that the worker gets to act by itself
-PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-
-
-def become_subreaper() -> None:
-    """Adopt the orphans among this process's descendants. Raises OSError where the kernel refuses."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+PR_SET_DUMPABLE = 4
 
 
 def forbid_inspection() -> None:
@@ -72,10 +65,6 @@ def start_clean() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-
-
-def boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def say(text: str) -> None:

@@ -60,10 +60,11 @@ class Redactor:
     Any thread may call any method.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *values: str) -> None:
         self._guard = threading.Lock()
         self._values: set[str] = set()
         self._known = _Known()
+        self.add(*values)
 
     @property
     def known(self) -> _Known:

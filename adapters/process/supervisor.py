@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from adapters.guardian.guardian import become_subreaper, boottime
 from adapters.process import tree
 from adapters.process.cgroups import Cgroups
 from adapters.process.child import Child
+from adapters.process.kernel import become_subreaper, boottime
 from adapters.process.pace import Flow, Pace
 from adapters.process.ports import Command, Exit
 from adapters.process.spawn import PAUSE, TRIES, Spawned, spawn

@@ -7,10 +7,8 @@ import importlib.metadata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.plugin import load_object
+from adapters.plugin import RUNNERS, load_object
 from domain.runner import Runner, RunnerRegistry
-
-RUNNERS = "cronjob_worker.runners"
 
 
 def load_runners(registry: RunnerRegistry, configured: Mapping[str, str]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+from adapters.process.kernel import boottime
 from adapters.process.killing import is_alive
 from adapters.state.identity import private_directory
 from domain.errors import ConfigError, WorkerError
@@ -86,12 +86,12 @@ def take_state_dir(settings: Settings, guardian: Guardian, signals: Signals, sta
     A former worker whose guardian was killed still ends its tasks there: that is waited for.
     """
     directory = private_directory(settings.state_dir)
-    deadline, told = time.clock_gettime(time.CLOCK_BOOTTIME) + settings.longest_end, False
+    deadline, told = boottime() + settings.longest_end, False
     while not signals.end and not guardian.lost:
         try:
             stack.callback(StateLock(directory, guardian.identity).release)
         except Occupied as error:
-            left = deadline - time.clock_gettime(time.CLOCK_BOOTTIME)
+            left = deadline - boottime()
             if not error.guardian or is_alive(error.guardian) or left < 0:
                 raise
             if not told:

@@ -25,7 +25,7 @@ TIMING = "tests/unit/test_process_timing.py"
 MACHINE = "tests/property/test_{}_machine.py"
 VIRTUAL, SPOOL = "tests/unit/test_worker_in_virtual_time.py", "tests/contract/test_spool.py"
 JOURNAL, LEASE, LOGS, LADDER, LINK = map(MACHINE.format, ("journal", "lease", "log", "ladder", "link"))
-TROUBLE, COORDINATION = "tests/unit/test_logs_in_trouble.py", "tests/unit/test_apiserver_coordination.py"
+TROUBLE, COORDINATION = "tests/unit/test_logs_in_trouble.py", "tests/unit/adapters/apiserver"
 LIMIT = 240
 
 

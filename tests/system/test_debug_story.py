@@ -19,11 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 TASK = [
     "offered: command",
-    "claimed: the lock is held",
-    "read anew: it is still to be run",
+    "claimed: it is held for",
     "accepted: it is in the journal",
     "announced: the server was told",
     "announcement confirmed",
+    "fenced: the server shows that it runs here",
     "started: command",
     "process started: pid",
     "process ended",
@@ -31,7 +31,6 @@ TASK = [
     "ended: ",
     "sent: ",
     "confirmed: the server",
-    "released: the lock is given back",
 ]
 CONNECTION = [
     "connecting to 127.",
@@ -85,7 +84,7 @@ def test_the_log_tells_the_whole_story_without_a_secret(server: SimulatedServer,
         task = server.add_task(name="nightly", command="cat said; exit 3", metadata={"working_dir": str(tmp_path)})
         server.offer(task)
         server.wait_for(task, "failed")
-        wait_until(lambda: "released" in program.log.read_text(), program.log.read_text)
+        wait_until(lambda: "confirmed: the server holds the end" in program.log.read_text(), program.log.read_text)
         program.end()
     lines = [json.loads(line) for line in program.log.read_text().splitlines()]
     told = [line["message"] for line in lines]

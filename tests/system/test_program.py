@@ -398,7 +398,7 @@ def test_a_killed_worker_is_started_again_and_its_task_gets_an_end(tmp_path: Pat
             child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
             os.kill(int(child), signal.SIGKILL)
             killed = True
-        if "left from a previous run: error" in line:
+        if "recovered from the previous run: error" in line:
             break
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
@@ -416,7 +416,7 @@ flag = pathlib.Path("hung-once")
 if not flag.exists():
     loops.HANG = 2.0
 
-    def hang(self, closing):
+    def hang(self, *_):
         flag.touch()
         threading.Event().wait()
 
@@ -442,7 +442,7 @@ def test_a_loop_that_hangs_is_told_with_its_stack_and_the_worker_starts_anew(tmp
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     fatal = next(line["message"] for line in lines if line["level"] == "FATAL")
-    assert "these loops hang and the worker starts anew: recovery" in fatal
+    assert "threads blocked: recovery; restarting" in fatal
     assert "threading.Event().wait()" in fatal
     assert any("the worker ended with exit status 70" in line["message"] for line in lines)
     assert process.returncode == 0
