@@ -6,8 +6,12 @@ import io
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -15,6 +19,9 @@ from pytest_mock import MockerFixture
 
 from adapters.guardian import guardian
 from adapters.guardian.guardian import CONFIGURATION, TEMPORARY, Guardian, boottime, describe, say, start_clean
+from adapters.guardian.link import GuardianLink
+from adapters.process.killing import stat_of
+from tests.support.sleepers import Sleeper
 
 
 @pytest.fixture
@@ -114,3 +121,113 @@ def test_what_tasks_would_inherit_is_undone() -> None:  # G33
         signal.signal(signal.SIGUSR2, before)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         resource.setrlimit(resource.RLIMIT_CORE, cores)
+
+
+class Watched:
+    """A guardian, and processes in the place of a worker and a task of it."""
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        self.worker, self.task = sleeper({}), sleeper({})
+        self.guardian = Guardian(["worker"])
+        self.guardian._worker = self.worker
+        self.guardian._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.guardian._socket.setblocking(False)
+        self.link = GuardianLink(theirs.detach())
+        self.guardian._beat = self.guardian._looked = boottime()
+        stat = stat_of(self.task.pid)
+        assert stat is not None
+        self.link.started("t", self.task.pid, stat.start)
+
+    def turn(self) -> None:
+        """What the guardian does each time that something happens, but for collecting the dead."""
+        self.guardian._listen()
+        self.guardian._forward()
+        self.guardian._check_leases()
+        self.guardian._check_worker()
+
+
+@pytest.fixture
+def watched(sleeper: Sleeper) -> Iterator[Watched]:
+    made = Watched(sleeper)
+    yield made
+    made.link.close()
+    assert made.guardian._socket is not None
+    made.guardian._socket.close()
+
+
+def test_a_task_whose_lock_ran_out_is_killed_a_little_later_and_only_then(
+    watched: Watched, said: list[str]
+) -> None:  # G15
+    watched.link.lease("t", boottime() - guardian.LATE + 60.0)
+    watched.turn()
+    assert (watched.task.poll(), said) == (None, [])
+    watched.link.lease("t", boottime() - guardian.LATE)
+    watched.turn()
+    assert watched.task.wait(10) == -signal.SIGKILL
+    assert said == ["task t: its lock ran out and the worker did not act: its processes are killed"]
+    assert watched.worker.poll() is None
+
+
+def test_a_task_that_is_over_or_has_no_process_any_more_is_left_alone(watched: Watched, said: list[str]) -> None:
+    watched.link.lease("t", boottime() - 100.0)
+    watched.link.ended("t")
+    watched.turn()
+    watched.link.gone("t")
+    watched.link.lease("t", boottime() - 100.0)
+    watched.turn()
+    assert (watched.task.poll(), said) == (None, [])
+
+
+@pytest.mark.parametrize("number", guardian.ENDING)
+def test_each_wish_to_end_reaches_the_worker_as_one(watched: Watched, number: signal.Signals) -> None:
+    watched.guardian._signals = [signal.SIGCHLD, signal.SIGUSR2]
+    watched.turn()
+    assert watched.worker.poll() is None
+    watched.guardian._signals = [number]
+    watched.turn()
+    assert watched.worker.wait(10) == -signal.SIGTERM
+
+
+def test_the_wish_for_stacks_waits_until_the_worker_is_ready(watched: Watched) -> None:
+    watched.guardian._signals = [signal.SIGUSR1, signal.SIGUSR1]
+    watched.turn()
+    assert watched.worker.poll() is None
+    watched.link.hello(90.0)
+    watched.turn()
+    assert watched.worker.wait(10) == -signal.SIGUSR1
+
+
+def test_a_worker_that_does_not_end_in_its_time_is_killed(watched: Watched, said: list[str]) -> None:
+    watched.link.hello(5.0)
+    watched.turn()
+    watched.guardian._asked, watched.guardian._asked_at = 1, boottime() - 4.0
+    watched.turn()
+    assert watched.worker.poll() is None
+    watched.guardian._asked_at -= 1.0
+    watched.turn()
+    assert watched.worker.wait(10) == -signal.SIGKILL
+    assert said == ["the worker did not end in time and is killed"]
+
+
+def test_a_worker_without_a_sign_of_life_is_killed_unless_the_machine_slept(watched: Watched, said: list[str]) -> None:
+    watched.turn()
+    watched.guardian._beat -= guardian.HANG + 1.0
+    watched.guardian._looked -= guardian.ASLEEP + 1.0
+    watched.turn()
+    assert watched.worker.poll() is None
+    watched.guardian._beat -= guardian.HANG + 1.0
+    watched.turn()
+    assert watched.worker.wait(10) == -signal.SIGKILL
+    assert said == ["no sign of life from the worker for 60 s: it is killed"]
+
+
+def test_secrets_are_handed_over_when_they_are_asked_for(watched: Watched) -> None:
+    watched.guardian._secrets = {"API_KEY": "x" * 100_000}
+    seen: list[dict[str, str]] = []
+    asking = threading.Thread(target=lambda: seen.append(watched.link.secrets()))
+    asking.start()
+    assert watched.guardian._socket is not None
+    while asking.is_alive():
+        select.select([watched.guardian._socket], [], [], 0.01)
+        watched.guardian._listen()
+    assert seen == [watched.guardian._secrets]

@@ -7,9 +7,11 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from adapters.process import child as module
 from adapters.process import tree
 from adapters.process.child import Child
 from adapters.process.ports import Command, Exit
@@ -18,6 +20,7 @@ from adapters.process.timers import Timer, Timers
 from domain.result import EndReason
 from domain.runner import CancelRequest, Urgency
 from tests.support.clock import Clock
+from tests.support.sleepers import Sleeper
 
 POLITE = CancelRequest(EndReason.STOPPED, Urgency.POLITE)
 NOW = CancelRequest(EndReason.KILLED, Urgency.NOW)
@@ -34,6 +37,7 @@ class FakeLoop:
         self.delays: list[float] = []
         self.over: list[Child] = []
         self.out_of_memory = False
+        self.orphans: Callable[[], list[tree.Proc]] = list
 
     def at(self, delay: float, function: Callable[[], None]) -> Timer:
         self.delays.append(delay)
@@ -42,7 +46,7 @@ class FakeLoop:
     def forget(self, descriptor: int) -> None: ...
 
     def strays(self, child: Child) -> list[tree.Proc]:
-        return []
+        return self.orphans()
 
     def memory_killed(self) -> bool:
         return self.out_of_memory
@@ -170,3 +174,58 @@ def test_a_line_without_its_end_is_shown_soon(bench: Bench) -> None:
     assert bench.log == []
     bench.loop.pass_time(0.2)
     assert bench.log == [b"half"]
+
+
+def test_a_command_has_not_ended_while_what_it_left_lives_and_that_is_ended_too(
+    bench: Bench, sleeper: Sleeper
+) -> None:  # G23
+    left = sleeper({})
+    found = tree.look(left.pid)
+    assert found is not None
+    bench.loop.orphans = lambda: [proc for proc in [tree.look(left.pid)] if proc]
+    child = bench.start("exit 0")
+    bench.await_death(child)
+    child.exited()
+    assert not child.done.is_set()
+    assert left.wait(10) == -signal.SIGTERM
+    bench.loop.pass_time(0.01)
+    assert child.exit is not None
+    assert child.exit.reason is EndReason.COMPLETED
+
+
+def test_what_cannot_be_seen_is_looked_for_again(bench: Bench) -> None:  # G60
+    def blind() -> list[tree.Proc]:
+        raise OSError(24, "Too many open files")
+
+    bench.loop.orphans = blind
+    child = bench.start("exit 0")
+    bench.await_death(child)
+    child.exited()
+    assert not child.done.is_set()
+    bench.loop.orphans = list
+    bench.loop.pass_time(0.01)
+    assert child.done.is_set()
+
+
+def test_what_cannot_be_killed_is_told_once_and_waited_for_until_the_supervisor_ends(
+    bench: Bench, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNKILLABLE", -1.0)
+    pid = sleeper({}).pid
+    found = tree.look(pid)
+    assert found is not None
+    immortal = replace(found, start=found.start + 1)  # no signal reaches it
+    bench.loop.orphans = lambda: [immortal]
+    child = bench.start("exit 0")
+    bench.await_death(child)
+    child.exited()
+    for _ in range(3):
+        bench.loop.pass_time(0.5)
+    assert not child.done.is_set()
+    told = f"\n-------\nprocesses of this task cannot be killed: {pid}; the task ends when they do\n"
+    assert bench.log == [told.encode()]
+    bench.loop.ending = True
+    bench.loop.pass_time(0.5)
+    assert child.exit is not None
+    assert child.exit.unkillable == (pid,)
+    assert child.exit.error.endswith(f"these processes cannot be killed: {pid}")

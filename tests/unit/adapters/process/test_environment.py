@@ -12,8 +12,7 @@ def test_what_is_the_worker_s_own_is_not_inherited(name: str) -> None:
     assert child_environment({name: "x", "PATH": "/bin"}, {}) == {"PATH": "/bin"}
 
 
-def test_a_variable_whose_value_holds_a_secret_is_not_inherited_whatever_its_name(  # C11
-) -> None:
+def test_a_variable_whose_value_holds_a_secret_is_not_inherited() -> None:  # C11
     inherited = {"URL": "https://u:hunter22@host/", "PATH": "/bin"}
     assert child_environment(inherited, {}, ["hunter22"]) == {"PATH": "/bin"}
 

@@ -12,7 +12,7 @@ from pytest_mock import MockerFixture
 
 from adapters.process import killing
 from adapters.process.killing import Stat
-from tests.unit.adapters.process.conftest import Sleeper
+from tests.support.sleepers import Sleeper
 
 NOBODY = 1 << 22  # the largest pid there can be is one less
 

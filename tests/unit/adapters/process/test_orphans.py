@@ -13,7 +13,7 @@ from adapters.process import temporary_files, tree
 from adapters.process.orphans import NoOrphans, ProcessOrphans, boot_id, owner_of
 from adapters.process.spawn import RUN_TAG
 from application.ports import Entry
-from tests.unit.adapters.process.conftest import Sleeper
+from tests.support.sleepers import Sleeper
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from adapters.process import tree
-from tests.unit.adapters.process.conftest import Sleeper
+from tests.support.sleepers import Sleeper
 
 NOBODY = 1 << 22  # the largest pid there can be is one less
 

@@ -1,4 +1,4 @@
-"""Processes to look at."""
+"""Processes that wait to be looked at, stopped or killed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-
-import pytest
+from contextlib import contextmanager
 
 Sleeper = Callable[[Mapping[str, str]], subprocess.Popen[bytes]]
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Sleeper]:
+@contextmanager
+def sleepers() -> Iterator[Sleeper]:
     """Starts a process that does nothing, in a group of its own, with this environment beside PATH."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -37,7 +36,7 @@ def sleeper() -> Iterator[Sleeper]:
         process.communicate()
 
 
-@pytest.fixture
+@contextmanager
 def family() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A shell that waits for a child which sleeps; the shell, and the child's pid."""
     shell = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True)
