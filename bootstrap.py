@@ -40,11 +40,11 @@ from adapters.guardian.link import Watcher
 from adapters.guardian.observers import Observers
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.observability.metrics import MemoryMetrics
-from adapters.observability.redact import RedactedCredentials, Redactor
+from adapters.observability.redact import RedactedCredentials, Redactor, redactor_of
 from adapters.observability.stacks import stacks
 from adapters.plugin import Surroundings
 from adapters.process.cgroups import open_cgroups
-from adapters.process.orphans import ProcessOrphans, owner_of
+from adapters.process.orphans import orphans_of, owner_of
 from adapters.process.ports import Processes
 from adapters.process.supervisor import Supervisor
 from adapters.process.temporary_files import prefix_of
@@ -70,14 +70,10 @@ from application.ports import (
     OrphanProcesses,
     Runtime,
     Server,
-)
+)  # fmt: skip
 from application.service import Service
 from application.worker import Worker
-from domain.runner import ApprovalDesk, CredentialSource, RunnerRegistry
-
-
-def make_redactor(c: WorkerContainer) -> Redactor:
-    return Redactor(*c.loaded().secret_values())
+from domain.runner import CredentialSource, RunnerRegistry
 
 
 def make_state_dir(c: WorkerContainer) -> Path:
@@ -106,10 +102,6 @@ def open_spool(c: WorkerContainer) -> LogSpool:
     return c.stack().enter_context(closing(spool))
 
 
-def make_orphans(c: WorkerContainer) -> OrphanProcesses:
-    return ProcessOrphans(owner_of(c.state_dir()))
-
-
 def make_processes(c: WorkerContainer) -> Processes:
     owner = owner_of(c.state_dir())
     observers = Observers(c.journal(), c.watcher())
@@ -135,16 +127,8 @@ def make_identity(c: WorkerContainer) -> Identity:
     return c.loaded().identity(identity, default_name(identity), c.runners(), c.problems())
 
 
-def make_limits(c: WorkerContainer) -> Limits:
-    return c.loaded().limits()
-
-
 def make_credentials(c: WorkerContainer) -> CredentialSource:
     return RedactedCredentials(c.server().credentials, c.redactor())
-
-
-def find_approvals(c: WorkerContainer) -> ApprovalDesk | None:
-    return c.server().approvals
 
 
 def make_orphan_containers(c: WorkerContainer) -> OrphanContainers:
@@ -153,8 +137,8 @@ def make_orphan_containers(c: WorkerContainer) -> OrphanContainers:
 
 
 def make_execution(c: WorkerContainer) -> Execution:
-    settings = c.loaded().settings
-    contexts = Contexts(Path(settings.worker.working_dir).absolute(), c.credentials(), c.approvals(), c.redactor().add)
+    settings, ask = c.loaded().settings, c.server().approvals
+    contexts = Contexts(Path(settings.worker.working_dir).absolute(), c.credentials(), ask, c.redactor().add)
     return Execution(c.runtime(), c.runners(), contexts, settings.execution.default_timeout)
 
 
@@ -187,7 +171,7 @@ class WorkerContainer(DeclarativeContainer):
     problems: Provider[list[str]] = ThreadSafeSingleton(list)  # told at the start, and no reason not to start
     runtime: Provider[Runtime] = ThreadSafeSingleton(ThreadRuntime)
     metrics: Provider[Metrics] = ThreadSafeSingleton(MemoryMetrics)
-    redactor: Provider[Redactor] = ThreadSafeSingleton(make_redactor, __self__)
+    redactor: Provider[Redactor] = ThreadSafeSingleton(redactor_of, loaded)
     state_dir: Provider[Path] = ThreadSafeSingleton(make_state_dir, __self__)
     watcher: Provider[Watcher] = ThreadSafeSingleton(NoWatchdog)
     signals: Provider[SignalFlags] = ThreadSafeSingleton(SignalFlags)
@@ -195,15 +179,14 @@ class WorkerContainer(DeclarativeContainer):
     server: Provider[Server] = ThreadSafeSingleton(guard_server, __self__)  # the same behind its border
     journal: Provider[Journal] = ThreadSafeSingleton(open_journal, __self__)
     spool: Provider[LogSpool] = ThreadSafeSingleton(open_spool, __self__)
-    orphans: Provider[OrphanProcesses] = ThreadSafeSingleton(make_orphans, __self__)
+    orphans: Provider[OrphanProcesses] = ThreadSafeSingleton(orphans_of, state_dir)
     processes: Provider[Processes] = ThreadSafeSingleton(make_processes, __self__)
     owner: Provider[Owner] = ThreadSafeSingleton(make_owner, __self__)
     options: Provider[ProcessOptions] = ThreadSafeSingleton(make_options, __self__)
     credentials: Provider[CredentialSource] = ThreadSafeSingleton(make_credentials, __self__)
-    approvals: Provider[ApprovalDesk | None] = ThreadSafeSingleton(find_approvals, __self__)
     runners: Provider[RunnerRegistry] = ThreadSafeSingleton(make_runners, __self__)
     identity: Provider[Identity] = ThreadSafeSingleton(make_identity, __self__)
-    limits: Provider[Limits] = ThreadSafeSingleton(make_limits, __self__)
+    limits: Provider[Limits] = ThreadSafeSingleton(Loaded.limits, loaded)
     orphan_containers: Provider[OrphanContainers] = ThreadSafeSingleton(make_orphan_containers, __self__)
     execution: Provider[Execution] = ThreadSafeSingleton(make_execution, __self__)
     worker: Provider[Worker] = ThreadSafeSingleton(make_worker, __self__)

@@ -97,7 +97,7 @@ def name_of(path: Path) -> str:
 
 def place_of(path: str) -> str:
     """The key of MAY that a file belongs to."""
-    return "/".join(path.split("/")[:2]) if path.startswith("adapters/") else path.split("/")[0]
+    return "/".join(path.split("/")[:2]) if path.startswith("adapters/") else path.split("/", maxsplit=1)[0]
 
 
 def imported(path: Path) -> Iterator[str]:

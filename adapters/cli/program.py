@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,22 +19,22 @@ from adapters.config.loaded import Loaded
 from adapters.guardian.link import Watcher, find_watcher
 from adapters.guardian.starting import TEMPORARY, is_passing
 from adapters.local.credentials import LocalCredentials
+from adapters.memory.server import MemoryServer
 from adapters.observability.logs import set_up
-from adapters.observability.redact import RedactedCredentials, Redactor, masked
+from adapters.observability.redact import Redactor, masked
 from adapters.process.ports import Processes
 from adapters.process.supervisor import Supervisor
 from adapters.runners.builtin import all_runners
-from adapters.runners.command import ProcessOptions
 from adapters.runners.container import OrphanContainers, Owner
 from adapters.runtime.heap import give_large_blocks_back
 from adapters.state.directory import EndedWaiting, PauseMark
 from adapters.state.identity import inspect_state, private_directory
 from application.execution import Execution
+from application.ports import Runtime, Server
 from application.run_once import run_once
 from application.service import Service
 from domain.errors import ConfigError, WorkerError
 from domain.result import Result
-from domain.runner import ApprovalDesk, CredentialSource
 
 VERSION = "0.1.0"
 log = logging.getLogger("worker")
@@ -66,11 +67,9 @@ class Parts(Protocol):
     @property
     def owner(self) -> Maker[Owner]: ...
     @property
-    def options(self) -> Maker[ProcessOptions]: ...
+    def runtime(self) -> Maker[Runtime]: ...
     @property
-    def credentials(self) -> Maker[CredentialSource]: ...
-    @property
-    def approvals(self) -> Maker[ApprovalDesk | None]: ...
+    def transport(self) -> Maker[Server]: ...
     @property
     def orphan_containers(self) -> Maker[OrphanContainers]: ...
     @property
@@ -137,10 +136,9 @@ class Program(commands.Program[Loaded]):
         parts = self._make(loaded)
         redactor = parts.redactor()
         credentials = LocalCredentials(loaded.path(loaded.settings.state_dir) / "credentials.json", os.environ)
-        parts.credentials.override(RedactedCredentials(credentials, redactor))
-        parts.approvals.override(None)
+        alone = MemoryServer(parts.runtime()).server()
+        parts.transport.override(replace(alone, credentials=credentials, secrets=loaded.secret_values))
         parts.owner.override(Owner())
-        parts.options.override(ProcessOptions(secrets=loaded.secret_values))
         set_up(redactor, "DEBUG" if loaded.settings.log.level == "DEBUG" else "WARN", "text", stream=sys.stderr)
         with closing(Supervisor()) as processes, masked(redactor, task.log) as write:
             parts.processes.override(processes)

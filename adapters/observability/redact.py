@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, quote_plus, unquote
 
 from domain.runner import Credential, CredentialSource
@@ -194,3 +194,17 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [text for inner in value for text in _texts(inner)]
     return [] if value is None or isinstance(value, bool) else [str(value)]
+
+
+class Secretive(Protocol):
+    """Settings."""
+
+    def secret_values(self) -> tuple[str, ...]:
+        """What nobody is shown."""
+
+
+def redactor_of(settings: Secretive) -> Redactor:
+    """One that knows the secrets that stand in the settings themselves."""
+    redactor = Redactor()
+    redactor.add(*settings.secret_values())
+    return redactor

@@ -98,3 +98,8 @@ class ProcessOrphans:
                 now for proc in members if (now := tree.look(proc.pid)) and now.start == proc.start and not now.dead
             ]
         self._patience = max(0.0, deadline - time.monotonic())
+
+
+def orphans_of(state_dir: Path) -> ProcessOrphans:
+    """What previous runs of the worker in ``state_dir`` have left."""
+    return ProcessOrphans(owner_of(state_dir))
