@@ -58,19 +58,9 @@ from adapters.state.directory import PauseMark, take_state_dir
 from adapters.state.identity import default_name, worker_id
 from application.border import guarded
 from application.execution import Contexts, Execution
-from application.ports import (
-    Disk,
-    Host,
-    Identity,
-    Journal,
-    Limits,
-    LogSpool,
-    Metrics,
-    Node,
-    OrphanProcesses,
-    Runtime,
-    Server,
-)  # fmt: skip
+from application.ports import Disk, Host, Identity, Journal, Limits, LogSpool, Metrics, Node, Runtime
+from application.ports.server import Server
+from application.ports.watch import OrphanProcesses
 from application.service import Service
 from application.worker import Worker
 from domain.runner import CredentialSource, RunnerRegistry
