@@ -43,7 +43,7 @@ setup: $(VENV)/.dev ## make .venv with everything that `make test` needs
 run: $(VENV)/.run ## start the worker (settings: config_worker.json, environment)
 	@exec $(BIN)/python bootstrap.py
 
-demo: $(VENV)/.run ## show ten sample tasks, one of each category, at work; ends by itself
+demo: $(VENV)/.dev ## show ten sample tasks, one of each category, at work; ends by itself
 	@$(BIN)/python -m tests.support.demo
 
 check: $(VENV)/.dev ## formatting, lint, import rules, types
@@ -67,7 +67,7 @@ peers: ## install the real servers and tools that tests use (Debian packages; ne
 
 lock: ## renew both lock files from pyproject.toml (needs uv)
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev -o requirements-dev.lock pyproject.toml
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements-dev.lock -o requirements.lock pyproject.toml
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --extra all -c requirements-dev.lock -o requirements.lock pyproject.toml
 
 clean: ## remove what the above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
