@@ -125,7 +125,16 @@ def test_the_example_stays_as_small_as_it_is_said_to_be() -> None:
 
 @pytest.mark.parametrize(("page", "least"), [("writing-a-transport", 40), ("writing-a-runner", 2)])
 def test_the_tests_of_the_page_pass_where_it_is_installed(installed: Installed, page: str, least: int) -> None:
-    command = [installed.bin / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command: list[str | Path] = [
+        installed.bin / "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
     said = call(*command, cwd=installed.package(page), env={"PATH": os.environ["PATH"]})
     found = re.search(r"(\d+) passed", said)
     assert found is not None
@@ -135,7 +144,7 @@ def test_the_tests_of_the_page_pass_where_it_is_installed(installed: Installed, 
 def test_mypy_knows_the_types_of_the_wheel_and_of_bootstrap(installed: Installed, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     packages = [word for package in PAGES.values() for word in ("-p", package)]
-    command = [
+    command: list[str | Path] = [
         installed.bin / "python",
         "-m",
         "mypy",
