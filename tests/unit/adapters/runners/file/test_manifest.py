@@ -112,3 +112,9 @@ def test_without_a_manifest_everything_is_wanted() -> None:
     everything = Everything()
     everything.packed("a", info())
     assert everything.wanted("a", entry("a", info()))
+
+
+def test_a_file_system_without_fractions_is_given_two_seconds(backup: Make) -> None:
+    whole, exact = {"a": info(ctime=float(int(time.time()) - 1))}, {"b": info(ctime=time.time() // 1 - 1.5)}
+    backup("one", whole | exact)
+    assert backup("two", whole | exact, ["one"]) == ["a"]
