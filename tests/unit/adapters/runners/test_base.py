@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -66,6 +67,11 @@ def test_what_a_runner_raises_is_the_end_of_its_run(error: BaseException, reason
     result = raising(error).execute()
     assert (result.end_reason, result.exit_code) == (reason, 1)
     assert text in result.error
+
+
+def test_a_duration_that_the_runner_measured_itself_stays() -> None:
+    result = Made(lambda it, _: replace(it.end(EndReason.COMPLETED), duration=7)).execute()
+    assert result.duration == 7
 
 
 def test_what_is_no_result_is_told() -> None:

@@ -77,11 +77,13 @@ def test_without_grace_nobody_is_asked(begun: Begin) -> None:
     assert leaving.asked == ["remove"]
 
 
-def test_an_engine_that_refuses_is_asked_again(begun: Begin) -> None:
+def test_an_engine_that_refuses_is_asked_again_and_that_is_told(begun: Begin, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "worker.container")
     ending = begun(leaving := Leaving(ContainerFailed("busy"), ContainerFailed("busy"), True), 0.0)
     assert ending.wait()
     ending.thread.join(5)
     assert leaving.asked == ["remove"] * 3
+    assert [record.message for record in caplog.records] == ["container x is not removed yet: busy"] * 2
 
 
 def test_what_is_not_there_is_looked_for_again_because_the_engine_may_still_make_it(begun: Begin) -> None:
@@ -101,6 +103,7 @@ def test_hurry_ends_the_asking_and_removes_at_once(begun: Begin) -> None:
 
 
 def test_close_leaves_it_to_the_next_start(begun: Begin, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "worker.container")
     ending = begun(leaving := Leaving(silent=True), 600.0)
     assert leaving.stopping.wait(5)
     ending.close()

@@ -83,3 +83,11 @@ def test_variables_of_another_form_are_refused(env: object) -> None:
 )
 def test_a_registry_stands_in_front_of_the_image_once(registry: str, image: str, final: str) -> None:
     assert Request(registry=registry, image=image).final_image == final
+
+
+@pytest.mark.parametrize(
+    "args", [{"host": "h:2376"}, {"host": "tcp://h:2376", "connection": "tcp"}, {"runtime": "podman"}]
+)
+def test_an_engine_is_here_or_on_another_machine(args: dict[str, str]) -> None:
+    found = checked(json.dumps({"action": "pull", "image": "x"} | args))
+    assert found.engine.host == args.get("host", "")

@@ -154,3 +154,11 @@ def test_an_incremental_backup_is_one_of_its_series_from_which_expired_ones_go(
         assert "new" in tar.getnames()
     third = done(files, **args | {"incremental": False})
     assert third["copied_count"] == 5
+
+
+def test_only_so_many_are_shown_but_all_are_counted(
+    files: LocalFiles, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.runners.file.actions.SHOWN", 2)
+    found = done(files, action="cleanup", path=str(tree), pattern="*", recursive=True)
+    assert (found["deleted_count"], len(found["deleted_files"])) == (4, 2)

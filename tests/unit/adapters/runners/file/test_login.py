@@ -76,3 +76,11 @@ def test_a_password_is_no_key_and_in_no_text() -> None:
     made = login("username_password", password="hunter2")
     assert (made.private_key(), made.password(), made.port) == (None, "hunter2", 22)
     assert "hunter2" not in repr(made)
+
+
+def test_port_and_known_hosts_are_the_tasks_else_the_usual_ones() -> None:
+    credential = Credential("c", "username_password", "deploy", {"password": "p"})
+    usual = login_of(FileArgs(host="h", port=0), credential, "h ssh-ed25519 KEY")
+    own = login_of(FileArgs(host="h", port=2222, known_hosts="h ssh-ed25519 OWN"), credential, "h ssh-ed25519 KEY")
+    assert (usual.port, usual.hosts.of("h", 22).judge("ssh-ed25519", "KEY")) == (22, "known")
+    assert (own.port, own.hosts.of("h", 22).judge("ssh-ed25519", "OWN")) == (2222, "known")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.runners.file.local import LocalFiles
-from adapters.runners.file.manifest import Everything, kept
+from adapters.runners.file.manifest import Everything, Manifest, kept
 from adapters.runners.file.ports import Found
 
 LONG_AGO = 1_000_000_000
@@ -112,3 +113,13 @@ def test_without_a_manifest_everything_is_wanted() -> None:
     everything = Everything()
     everything.packed("a", info())
     assert everything.wanted("a", entry("a", info()))
+
+
+@pytest.mark.parametrize(
+    ("changed", "noted"), [(999.95, False), (999.5, True), (999.0, False), (998.0, False), (997.0, True)]
+)
+def test_a_change_must_lie_a_tick_of_the_clock_before_the_backup_began(changed: float, noted: bool) -> None:
+    """A file system without fractions is given two seconds."""
+    out = io.BytesIO()
+    Manifest({}, out, "one", began=1000.0).packed("a", info(ctime=changed))
+    assert bool(out.getvalue()) is noted

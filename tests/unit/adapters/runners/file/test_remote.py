@@ -125,3 +125,9 @@ def test_directories_are_made_with_their_parents_and_names_are_taken_by_links_to
     (tree / "x" / "y" / "gone").symlink_to("nowhere")
     assert files.exists(tree / "x" / "y" / "gone")
     assert not files.exists(tree / "x" / "z")
+
+
+def test_a_file_that_is_still_the_same_is_read(sftp: Sftp, tree: Path) -> None:
+    files = made(sftp)
+    with files.entry(tree / "inner" / "b") as found, files.read(found) as (content, info):
+        assert (content.read(), info.st_size) == (b"inner/b", 7)

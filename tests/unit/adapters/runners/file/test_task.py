@@ -43,6 +43,7 @@ def test_a_size_that_is_not_understood_is_refused(text: str) -> None:
         {"action": "stat", "path": "/a", "limit": -1}, {"action": "stat", "path": "/a", "sort_by": "colour"},
         {"action": "backup", "source": "/a", "target": "/b", "keep_days": -1},
         {"action": "stat", "path": "/a", "host": "h"}, {"action": "stat", "path": "/a", "host": "a b", "credential": "c"},
+        {"action": "stat", "path": "/a", "host": "a,b", "credential": "c"},
         {"action": "stat", "path": "/a", "host": "h", "credential": "c", "port": 65536},
         {"action": "stat", "path": "/a", "host": "h", "credential": "c", "host_key_check": "no"},
     ],
@@ -56,3 +57,8 @@ def test_a_wrong_task_is_refused_before_any_file_is_touched(args: dict[str, Any]
 def test_what_was_left_out_is_the_default() -> None:
     found = parse('{"action": "compress", "source": "/a"}')
     assert (found.level, found.port, found.host_key_check, found.sort_by) == (6, 22, "yes", "size")
+
+
+def test_a_host_may_be_a_name_or_an_address() -> None:
+    for host in ("h.example", "10.0.0.1", "::1"):
+        assert parse(json.dumps({"action": "stat", "path": "/a", "host": host, "credential": "c"})).host == host

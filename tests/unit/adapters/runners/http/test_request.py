@@ -50,7 +50,8 @@ def test_a_body_goes_with_methods_that_have_one(method: str, sent: bool) -> None
     found = made(method=method, body={"a": "ü"})
     assert (found.body == '{"a": "ü"}'.encode()) is sent
     assert found.headers["Content-Type"] == "application/json"
-    assert made(method="POST", body=1, headers={"content-TYPE": "x"}).headers["content-TYPE"] == "x"
+    own = made(method="POST", body=1, headers={"content-TYPE": "x"}).headers
+    assert [value for name, value in own.items() if name.lower() == "content-type"] == ["x"]
 
 
 @pytest.mark.parametrize("header", [{"A": "b\r\nC: d"}, {"A\n": "b"}, {"A": "\0"}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -90,6 +91,19 @@ def test_a_long_answer_is_cut_and_it_is_told() -> None:
     result = asked(lambda request, _: answer(request, 200, b"x" * 1000), max_response_bytes=100)
     assert (result.truncated, json.loads(result.output)["message"]) == (True, "x" * 100)
     assert "cut after 100 bytes" in result.execute_log
+    assert not asked(lambda request, _: answer(request, 200, b"x" * 100), max_response_bytes=100).truncated
+
+
+def test_a_server_that_is_silent_has_the_time_of_the_task() -> None:
+    let_go = threading.Event()
+
+    def respond(request: BaseHTTPRequestHandler, _: bytes) -> None:
+        let_go.wait(20)
+        request.close_connection = True
+
+    result = asked(respond, limit=0.1)
+    let_go.set()
+    assert result.end_reason is EndReason.TIMEOUT
 
 
 def test_an_encoding_that_nobody_asked_for_fails_with_the_remedy() -> None:
