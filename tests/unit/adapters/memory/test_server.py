@@ -103,7 +103,11 @@ def test_a_claim_has_one_owner_until_it_expires_or_is_settled(scene: Scene) -> N
     assert server.claim(offer, "a", 10.0, 1.0), "the same token is the same claim"
     assert (server.extend(offer.task.id, "b", 10.0, 1.0), server.extend(offer.task.id, "a", 10.0, 1.0)) == (False, True)
     assert not server.settle(offer.task.id, "b", 1.0)
-    scene.world.time += 10.0
+    scene.world.time += 9.0
+    assert server.extend(offer.task.id, "a", 10.0, 1.0)
+    scene.world.time += 9.0
+    assert server.claim(offer, "b", 10.0, 1.0) is None
+    scene.world.time += 1.0
     assert not server.extend(offer.task.id, "a", 10.0, 1.0), "it is too late"
     assert server.claim(offer, "b", 10.0, 1.0)
     assert (server.settle(offer.task.id, "b", 1.0), server.settle(offer.task.id, "b", 1.0)) == (True, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,18 @@ def test_a_wait_ends_at_a_signal_even_at_one_that_came_before_it(flags: SignalFl
     signal.raise_signal(signal.SIGTERM)
     flags.wait(1000.0)
     assert flags.end
+
+
+def test_who_waits_is_woken_by_the_signal_and_not_before(flags: SignalFlags) -> None:
+    def end_soon() -> None:
+        threading.Event().wait(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=end_soon)
+    thread.start()
+    flags.wait(1000.0)
+    assert flags.end
+    thread.join()
 
 
 def test_a_flood_of_signals_is_taken_without_a_word(flags: SignalFlags, capfd: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,7 @@ def test_a_full_disk_costs_output_and_is_told_at_the_end(
     write = mocker.patch("os.write", side_effect=OSError(errno.ENOSPC, "No space left on device"))
     with caplog.at_level("ERROR", "worker.spool"):
         log.write(b"lost", MUCH)
+        assert caplog.text.count("No space left") == 1
         log.write(b"lost", MUCH)
     assert caplog.text.count("No space left") == 1
     mocker.stop(write)
