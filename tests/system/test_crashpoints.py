@@ -26,7 +26,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from adapters.journal import sqlite
 from adapters.spool.file import FileSpool
-from application.ports import Entry, Report
+from application.ports import Entry, Report, Verb
 from domain.errors import JournalError
 from domain.status import Status
 
@@ -40,7 +40,7 @@ def do(step):
     if kind == "accept": journal.accept(Entry(task, "accepted", "x" * 3000, "command", "lock", save_log=True))
     elif kind == "started": journal.started(task)
     elif kind == "running": journal.running(task, 4711, 99, "boot")
-    elif kind == "finish": journal.finish(task, Report(task, Status.FAILED, "{}", "log", "exit 3", 12, 3, ""), 5.0)
+    elif kind == "finish": journal.finish(task, Report(task, Verb.ENDED, Status.FAILED, None, "{}", "log", "exit 3", 12, 3), 5.0)
     elif kind == "forget": journal.forget(task)
     elif kind == "distrust": journal._distrust()  # what a failed commit does
     elif kind == "write": spool.open(task); spool.write(task, b"line of " + task.encode() + b"\\n")
