@@ -67,6 +67,7 @@ class Intake:
             self._stop(event)
             return
         self._count("received")
+        log.debug("offered: %s", event.task.category, extra={"task": event.task.id, "task_name": event.task.name})
         if not self._gate.takes(event.task):
             self._refuse(event, "not_mine", "it is for others")
         elif self._gate.ended(event.task.id):

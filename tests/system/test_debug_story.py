@@ -110,8 +110,10 @@ def test_the_log_tells_the_whole_story_without_a_secret(server: SimulatedServer,
 
 def test_why_a_connection_ended_and_that_nobody_answers_is_told(server: SimulatedServer, tmp_path: Path) -> None:
     with Program(server, tmp_path, Start(), log={"level": "DEBUG"}) as program:
+        wait_until(lambda: "connected as" in program.log.read_text(), program.log.read_text)
         server.pause()
-        wait_until(lambda: "GET /lock/acquire: not answered" in program.log.read_text(), program.log.read_text)
+        refused = "GET /lock/acquire: not answered: the connection was refused"
+        wait_until(lambda: refused in program.log.read_text(), program.log.read_text)
         server.resume()
         program.wait_connected()
         program.end()
@@ -119,7 +121,7 @@ def test_why_a_connection_ended_and_that_nobody_answers_is_told(server: Simulate
     story = [
         "verified",
         "closed: ",
-        "GET /lock/acquire: not answered: the connection was refused",
+        refused,
         "dialling",
         "verified",
     ]
