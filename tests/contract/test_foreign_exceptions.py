@@ -59,7 +59,7 @@ def test_a_foreign_exception_of_each_method_becomes_ours(error: BaseException) -
 def test_an_error_that_the_port_names_passes_as_it_is() -> None:
     for error in (Unavailable("busy", retry_after=3.0), ConnectionLost("gone")):
         with pytest.raises(type(error)) as told:
-            made(error).stream.ping()
+            made(error).stream.connect(Identity(str(uuid.uuid4()), "w1"))
         assert told.value is error
 
 

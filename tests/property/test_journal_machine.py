@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from adapters.journal.memory import MemoryJournal
 from adapters.journal.sqlite import SqliteJournal
-from application.ports import Entry, Journal, Report
+from application.ports import Entry, Journal, Report, Verb
 from domain.errors import ConfigError, JournalError
 from domain.status import Status
 
@@ -145,7 +145,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(task=IDS, status=ENDS, text=TEXTS, at=st.floats(0, 1e9))
     def finish(self, task: str, status: Status | None, text: str, at: float) -> None:
         old = self.sure.get(task)
-        report = Report(task, status, text or None, text, text, 5, 3, "2026-11-24 03:00:00")
+        report = Report(task, Verb.ENDED, status, None, text or None, text, text, 5, 3, "2026-11-24 03:00:00")
         new = old and replace(old, phase="finished", report=report, finished_at=at)
         self.change(task, new, lambda: self.journal.finish(task, report, at))
 

@@ -20,7 +20,7 @@ WRITES: dict[str, Callable[[MemoryJournal], None]] = {
     "running": lambda journal: journal.running("t", 1, 2, "boot"),
     "finish": lambda journal: journal.finish("t", REPORT, 1.0),
     "forget": lambda journal: journal.forget("t"),
-    "bury": lambda journal: journal.dead_letter("t", "why"),
+    "dead_letter": lambda journal: journal.dead_letter("t", "why"),
 }
 
 

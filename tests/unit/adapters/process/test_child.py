@@ -37,7 +37,7 @@ class FakeLoop:
         self.delays: list[float] = []
         self.over: list[Child] = []
         self.out_of_memory = False
-        self.orphans: Callable[[], list[tree.Proc]] = list
+        self.seen: Callable[[], list[tree.Proc]] = list
 
     def at(self, delay: float, function: Callable[[], None]) -> Timer:
         self.delays.append(delay)
@@ -45,8 +45,8 @@ class FakeLoop:
 
     def forget(self, descriptor: int) -> None: ...
 
-    def strays(self, child: Child) -> list[tree.Proc]:
-        return self.orphans()
+    def orphans(self, child: Child) -> list[tree.Proc]:
+        return self.seen()
 
     def memory_killed(self) -> bool:
         return self.out_of_memory
@@ -182,7 +182,7 @@ def test_a_command_has_not_ended_while_what_it_left_lives_and_that_is_ended_too(
     left = sleeper({})
     found = tree.look(left.pid)
     assert found is not None
-    bench.loop.orphans = lambda: [proc for proc in [tree.look(left.pid)] if proc]
+    bench.loop.seen = lambda: [proc for proc in [tree.look(left.pid)] if proc]
     child = bench.start("exit 0")
     bench.await_death(child)
     child.exited()
@@ -197,12 +197,12 @@ def test_what_cannot_be_seen_is_looked_for_again(bench: Bench) -> None:  # G60
     def blind() -> list[tree.Proc]:
         raise OSError(24, "Too many open files")
 
-    bench.loop.orphans = blind
+    bench.loop.seen = blind
     child = bench.start("exit 0")
     bench.await_death(child)
     child.exited()
     assert not child.done.is_set()
-    bench.loop.orphans = list
+    bench.loop.seen = list
     bench.loop.pass_time(0.01)
     assert child.done.is_set()
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_killed_is_told_once_and_waited_for_until_the_supervisor_
     found = tree.look(pid)
     assert found is not None
     immortal = replace(found, start=found.start + 1)  # no signal reaches it
-    bench.loop.orphans = lambda: [immortal]
+    bench.loop.seen = lambda: [immortal]
     child = bench.start("exit 0")
     bench.await_death(child)
     child.exited()
