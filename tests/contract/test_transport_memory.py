@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.observability.metrics import MemoryMetrics
 from adapters.runtime.threads import ThreadRuntime
 from adapters.testkit.model.client import MemoryApiClient

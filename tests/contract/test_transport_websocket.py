@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.apiserver.stream import WebSocketTransport
 from adapters.observability.metrics import MemoryMetrics

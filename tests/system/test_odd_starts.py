@@ -43,7 +43,9 @@ def test_a_package_of_others_in_the_place_of_ours_is_refused_with_its_path(
 def test_a_module_or_a_bare_directory_of_that_name_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "domain").mkdir()
     known = BARE | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([*PROGRAM, "--version"], env=known, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [*PROGRAM, "--version"], env=known, cwd=tmp_path, capture_output=True, timeout=30, check=False
+    )
     assert done.returncode == 0
 
 

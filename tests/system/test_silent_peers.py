@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 import trustme
-
 from adapters.apiserver.coordination import HttpCoordination
+
 from adapters.apiserver.http import ApiClient
 from adapters.process import tree
 from adapters.process.ports import Command

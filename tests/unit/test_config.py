@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from adapters.apiserver.key import key_provider
 from adapters.apiserver.settings import VARIABLES
 from adapters.config.load import Loaded, load
-from adapters.runners.plugins import load_runners
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
 from adapters.local.credentials import LocalCredentials
 from adapters.runners.command import CommandRunner
 from adapters.runners.file.runner import ROOTS
+from adapters.runners.plugins import load_runners
 from adapters.runners.script import DIRECTORIES
 from adapters.state.identity import default_name, private_directory, worker_id
 from domain.errors import ConfigError, NotFound, Refused

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.observability import logs
+from adapters.observability import log_file
 from adapters.observability.logs import set_up
 from adapters.observability.redact import Redactor
 from tests.support.rights import overrides_modes
@@ -140,7 +140,7 @@ def test_a_rotation_that_fails_is_told_once_and_costs_no_line(
     assert [text[0] for text in written(file) if text.endswith("x")] == list("012345")
     assert len([text for text in messages(out.getvalue()) if "cannot be written" in text]) == 1
     in_the_way.rmdir()
-    monkeypatch.setattr(logs.time, "monotonic", lambda now=logs.time.monotonic: now() + logs.QUIET)
+    monkeypatch.setattr(log_file.time, "monotonic", lambda now=log_file.time.monotonic: now() + log_file.QUIET)
     log.info("last")
     assert written(file) == ["last"]
     assert len(written(in_the_way)) >= 6
