@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_rotation_that_fails_is_told_once_and_costs_no_line(
     assert [text[0] for text in written(file) if text.endswith("x")] == list("012345")
     assert len([text for text in messages(out.getvalue()) if "cannot be written" in text]) == 1
     in_the_way.rmdir()
-    monkeypatch.setattr(log_file.time, "monotonic", lambda now=log_file.time.monotonic: now() + log_file.QUIET)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + log_file.QUIET)
     log.info("last")
     assert written(file) == ["last"]
     assert len(written(in_the_way)) >= 6

@@ -137,7 +137,7 @@ def test_a_report_is_ascii_and_the_same_each_time() -> None:  # G10 of the runne
     assert text == encode_report(report, WORKER, "KEY")
 
 
-TIMES = {"started_at": "2026-11-24T03:00:00.000+08:00", "ended_at": "2026-11-24T03:00:01.500+08:00"}
+BEGAN, ENDED = "2026-11-24T03:00:00.000+08:00", "2026-11-24T03:00:01.500+08:00"
 HEAD = f'{{"action":"task_update","worker_id":"{WORKER.id}","task_id":"{ID}","data":'
 TAIL = ',"api_key":"KEY","team_id":""}'
 
@@ -146,9 +146,10 @@ TAIL = ',"api_key":"KEY","team_id":""}'
     ("report", "data"),
     [
         (
-            Report(ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", duration=1500, **TIMES),
-            '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01",'
-            '"execute_log":"the log","duration":1500}',
+            Report(
+                ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", "", 1500, 0, BEGAN, ENDED
+            ),
+            '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01","execute_log":"the log","duration":1500}',
         ),
         (
             Report(ID, Verb.ENDED, Status.FAILED, EndReason.EXIT_CODE, "{}", error="exit status 3", exit_code=3),
