@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), str(HOME))
 for _name in ("domain", "application", "adapters"):  # what others have installed may be called so too
     _there = str(getattr(find_spec(_name), "origin", None))
-    if Path(_there).resolve().parent != HOME / _name:
+    if Path(_there).resolve().parent != (HOME / _name).resolve():
         sys.stderr.write(f"{_there} stands in the place of {HOME / _name}: install the worker alone, as by pipx\n")
         sys.exit(78)
 if __name__ == "__main__":
