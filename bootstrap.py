@@ -1,25 +1,24 @@
 """The composition root, where ports meet adapters, and the entry point of the program.
 
-The process that a person starts becomes the guardian, which needs nothing but the standard library: that is why it is
-asked first, before anything else is imported.
+The process that a person starts becomes the guardian, which needs the standard library only: that is asked first.
 """
 
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # a json.py that lies beside this file must not stand in for the real one (G84)
+
 from importlib.util import find_spec
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
 if __name__ == "__main__":
-    # Python looks in this file's directory first, or not at all (-I, -P). Its place is behind the standard library: a
-    # json.py that somebody leaves there would stand in for the real one (G84).
-    if not getattr(sys.flags, "safe_path", False):
-        del sys.path[0]
     sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), str(HOME))
 for _name in ("domain", "application", "adapters"):  # what others have installed may be called so too
     _there = str(getattr(find_spec(_name), "origin", None))
-    if Path(_there).resolve().parent != HOME / _name:
+    if Path(_there).resolve().parent != (HOME / _name).resolve():
         sys.stderr.write(f"{_there} stands in the place of {HOME / _name}: install the worker alone, as by pipx\n")
         sys.exit(78)
 if __name__ == "__main__":

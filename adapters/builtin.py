@@ -1,4 +1,8 @@
-"""The plug-ins that ship, by the same door as those of others: name -> module:object. Imported when chosen."""
+"""The plug-ins that ship, by the same door as those of others: name -> module:object. Imported when chosen.
+
+They are named here and not by entry points of our own: those exist only where a package was installed, and this program
+also runs from a clone that nobody installed (``make run``). And here no package of others can take their names.
+"""
 
 from __future__ import annotations
 

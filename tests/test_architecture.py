@@ -45,15 +45,10 @@ MAY = {
     "adapters/runners": {"domain", "adapters/net", "adapters/plugin.py", "adapters/process", "adapters/wire"},
     "adapters/runtime": {"domain"},
     "adapters/observability": {"domain"},
-    "adapters/cli": CORE | {
-        "adapters/config", "adapters/guardian", "adapters/local", "adapters/observability", "adapters/process",
-        "adapters/runners", "adapters/runtime", "adapters/state",
-    },
-    "adapters/testkit": CORE | {
-        "adapters/apiserver", "adapters/guardian", "adapters/journal", "adapters/memory", "adapters/observability",
-        "adapters/plugin.py", "adapters/process", "adapters/runtime", "adapters/spool", "adapters/wire",
-    },
-}  # fmt: skip
+}
+USERS_OF_ALL = ("adapters/cli", "adapters/testkit")
+ADAPTERS = {f"adapters/{path.name}" for path in (ROOT / "adapters").iterdir() if not path.name.startswith("__pyc")}
+MAY |= dict.fromkeys(USERS_OF_ALL, CORE | ADAPTERS)
 
 # Of others: the places that use a package. Its words appear nowhere else.
 PACKAGES = {
@@ -83,8 +78,30 @@ PACKAGES = {
 }  # fmt: skip
 
 FILE_LINES, FUNCTION_LINES, ROOT_LINES = 200, 40, 200
-LONG_FILES: Mapping[str, str] = {}
-LONG_FUNCTIONS: Mapping[str, str] = {}
+LONG_FILES: Mapping[str, str] = {
+    "domain/runner.py": "all that who writes a runner has to know, on one page",
+    "application/delivery.py": "one loop over one table: sending, looking and settling share each report's state",
+    "application/leases.py": "the life of a lease under one lock: whoever cuts it cuts between two lines that belong together",
+    "application/run_task.py": "the whole way of a task, to be read from top to bottom",
+    "adapters/guardian/guardian.py": "who watches is read as a whole, and imports next to nothing",
+    "adapters/journal/sqlite.py": "one file's life, its damage included, behind one lock",
+    "adapters/memory/server.py": "the smallest whole transport, one object to learn from",
+    "adapters/process/child.py": "the states of one child process; each transition asks about the others",
+    "adapters/process/supervisor.py": "one loop over all children: its steps share its tables",
+    "adapters/runners/container/actions.py": "a table of the actions, each short",
+    "adapters/runners/container/client.py": "the repairs of one library, each a few lines",
+    "adapters/runners/database/engines.py": "a table of the engines, each short",
+    "adapters/runners/database/redis.py": "the rules of one command language, most of it tables",
+    "adapters/testkit/apiserver.py": "the HTTP shell of the model: one handler, its routes and its misdeeds",
+    "adapters/testkit/model/server.py": "what the modelled server stores, under one lock",
+    "adapters/testkit/simulation.py": "one scheduler and the clock, threads and chance that hang on it",
+    "adapters/testkit/transport_contract.py": "the promises of one port",
+    "adapters/wire/messages.py": "the two directions of one protocol, side by side",
+}
+LONG_FUNCTIONS: Mapping[str, str] = {
+    "adapters/runners/container/client.py::_track": "classes made over those of a library that is imported at first use",
+    "adapters/testkit/model/requests.py::answer": "a table of the routes",
+}
 
 
 def sources() -> list[Path]:
@@ -137,7 +154,7 @@ def test_a_place_imports_of_this_program_what_it_may_and_may_what_it_imports(pla
                     found.setdefault(target, set()).add(name_of(path))
     found.pop(place, None)
     assert {target: files for target, files in found.items() if target not in MAY[place]} == {}
-    assert MAY[place] - found.keys() == set(), "allowed, and needed by nobody"
+    assert place in USERS_OF_ALL or MAY[place] - found.keys() == set(), "allowed, and needed by nobody"
 
 
 @pytest.mark.parametrize("layer", LIBRARY)

@@ -10,22 +10,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
 import urllib3
 
 from adapters.apiserver.answers import explain, read_answer
-from adapters.apiserver.connection import Calls, TimedHTTPPool, TimedHTTPSPool
-from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token, location
+from adapters.apiserver.connection import Calls
+from adapters.apiserver.exchange import headers_of, open_pools, read_body, redirected
+from adapters.wire.endpoints import ApiAddress, ProxyAddress, header_token
 from domain.errors import CoordinationError, Unavailable, WorkerError
 
 # Methods, paths, statuses and times only: queries hold lock values, heads the key, bodies anything.
 log = logging.getLogger("worker.http")
 
-BODY_LIMIT = 64 << 20
 REDIRECT_LIMIT = 3
 CONNECT_TIMEOUT = 4.0  # less than a worker waits for its threads at its end
-_CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -65,7 +64,7 @@ class ApiClient:
         self._token = token
         self._timeout = timeout
         self._calls = Calls()
-        self._pools = _pool_manager(tls or (ssl.create_default_context() if address.secure else None), proxy)
+        self._pools = open_pools(tls or (ssl.create_default_context() if address.secure else None), proxy)
 
     def get(
         self,
@@ -139,23 +138,9 @@ class ApiClient:
             answer = self._attempt(request, url, token, until)
             if answer.status not in _REDIRECTS:
                 return answer
-            url = self._redirected(request, url, answer)
+            url = redirected(request.method, request.call, url, answer.status, answer.headers.get("Location"))
             log.debug("%s: follows a redirect within the server", request.call)
         raise Unavailable(f"{request.call}: redirected more than {REDIRECT_LIMIT} times")
-
-    def _redirected(self, request: _Request, url: str, answer: _Answer) -> str:
-        where = location(answer.headers.get("Location") or "")
-        try:
-            target = urljoin(url, where)
-            same = bool(where) and _origin(url) == _origin(target)
-        except ValueError:
-            target, same = "", False
-        if not same or (request.method != "GET" and answer.status not in (307, 308)):
-            # Following it would show the key to another host, or turn a POST into a GET.
-            raise Unavailable(
-                f"{request.call}: answered {answer.status}, a redirect that is not followed; check the API address"
-            )
-        return target
 
     def _attempt(self, request: _Request, url: str, token: str, until: float) -> _Answer:
         """Send once; once more where the connection broke and the request may be repeated."""
@@ -181,7 +166,7 @@ class ApiClient:
                 request.method,
                 url,
                 body=request.body,
-                headers=_headers(token, request.body is not None),
+                headers=headers_of(token, request.body is not None),
                 timeout=urllib3.Timeout(connect=min(left, CONNECT_TIMEOUT), read=left),
                 retries=False,
                 redirect=False,
@@ -189,7 +174,7 @@ class ApiClient:
                 decode_content=False,
             )
             try:
-                body = _read_body(response, request.call)
+                body = read_body(response, request.call)
             except BaseException:
                 response.close()
                 raise
@@ -202,43 +187,3 @@ def _unanswered(request: _Request, error: Exception) -> Unavailable:
     why = explain(error)
     log.debug("%s: not answered: %s", request.call, why)
     return Unavailable(f"{request.call}: {why}")
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _pool_manager(context: ssl.SSLContext | None, proxy: ProxyAddress | None) -> urllib3.PoolManager:
-    # The library logs whole URLs, and ours hold lock values.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    pools: urllib3.PoolManager
-    if proxy is None:
-        pools = urllib3.PoolManager(maxsize=64, ssl_context=context)
-    else:
-        credentials = {"Proxy-Authorization": proxy.authorization} if proxy.credentials else None
-        pools = urllib3.ProxyManager(
-            f"http://{proxy.authority}", maxsize=64, ssl_context=context, proxy_headers=credentials
-        )
-    pools.pool_classes_by_scheme = {"http": TimedHTTPPool, "https": TimedHTTPSPool}
-    return pools
-
-
-def _headers(token: str, with_body: bool) -> dict[str, str]:
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "cronjob-worker"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    if with_body:
-        headers["Content-Type"] = "application/json"
-    return headers
-
-
-def _read_body(response: urllib3.BaseHTTPResponse, call: str) -> bytes:
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Unavailable(f"{call}: the answer is compressed though that was not asked for")
-    body = bytearray()
-    while chunk := response.read(_CHUNK, decode_content=False):
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise Unavailable(f"{call}: the answer is larger than {BODY_LIMIT >> 20} MiB")
-    return bytes(body)

@@ -8,33 +8,20 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from adapters.apiserver.outcomes import Encode
+from adapters.apiserver.registration import Gate, give_back, lock_of, take_lock, verify
 from adapters.apiserver.websocket import FRAME_LIMIT, FrameKind, WebSocketConnection, open_connection
 from adapters.net.duplex import boottime
 from adapters.wire.endpoints import ApiAddress, ProxyAddress
 from adapters.wire.framing import encode
 from adapters.wire.messages import BadMessage, decode_event, encode_registration
 from application.ports import Identity, Metrics, Offer, Stop
-from domain.errors import ConnectionLost, ConnectionRefused, NotFound, Refused, Unavailable, WorkerError
+from domain.errors import ConnectionLost, WorkerError
 
 log = logging.getLogger("worker.transport")
 
-_LAST_CALL = 1.0  # seconds for the look at the row where the pong has used up the time
-
-
-class Gate(Protocol):
-    """What connecting needs of the server's HTTP side. Any thread; each call blocks up to ``timeout`` seconds."""
-
-    def acquire(self, key: str, ttl: float, timeout: float) -> str | None:
-        """The value of a lock, None if somebody else has it. Raises Unavailable, Refused, NotFound."""
-
-    def release(self, key: str, value: str, timeout: float) -> bool:
-        """Give a lock back. Raises Unavailable."""
-
-    def registered(self, worker_id: str, timeout: float) -> Identity:
-        """How the server knows a worker; blocks up to ``timeout`` seconds. Raises NotFound, Unavailable, Refused."""
+LAST_CALL = 1.0  # seconds for the look at the row where the pong has used up the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +76,7 @@ class WebSocketTransport:
             log.debug("registration sent: %s (%s) for %s", identity.name, identity.id, ", ".join(identity.tasks))
             answered = self._barrier(connection, deadline)
             log.debug("registration %s", "processed" if answered else "without a sign of it in time")
-            self._verify(identity, answered, deadline)
+            verify(self._gate, identity, answered, max(LAST_CALL, deadline - boottime()))
             log.debug("verified: the server knows this worker")
         except BaseException:
             self.close()
@@ -136,7 +123,7 @@ class WebSocketTransport:
 
     def _open(self, identity: Identity, deadline: float) -> WebSocketConnection:
         """Get the one-time lock and open. The lock is given back where the server cannot have used it up."""
-        key = f"/ws/{identity.id}"
+        key = lock_of(identity)
         closes = self._closes
 
         def opening(connection: WebSocketConnection) -> None:
@@ -144,30 +131,14 @@ class WebSocketTransport:
             if self._closes != closes:
                 connection.abort()
 
-        try:
-            value = self._gate.acquire(key, self._options.lock_ttl, deadline - boottime())
-            log.debug("connecting to %s", self._address.authority)
-        except Unavailable as error:
-            raise _unavailable(error) from None
-        except (Refused, NotFound) as error:
-            raise ConnectionRefused(str(error)) from None
-        if value is None:
-            raise ConnectionRefused(
-                f"another connection of the worker {identity.id} is being opened; "
-                f"its lock ends by itself within {self._options.lock_ttl:g} s unless it was made by another program"
-            )
+        value = take_lock(self._gate, identity, self._options.lock_ttl, deadline - boottime())
+        log.debug("connecting to %s", self._address.authority)
         try:
             url = self._address.websocket(key, value)
             return open_connection(self._address, url, self._options, deadline, opening)
         except BaseException:
-            self._give_back(key, value)
+            give_back(self._gate, key, value)
             raise
-
-    def _give_back(self, key: str, value: str) -> None:
-        try:
-            self._gate.release(key, value, 2.0)
-        except Unavailable:
-            log.info("the lock of the failed connection was not given back; it ends by itself")
 
     def _barrier(self, connection: WebSocketConnection, deadline: float) -> bool:
         """Wait for the pong that proves the registration was processed; False if none came (protocol 2.7)."""
@@ -179,30 +150,6 @@ class WebSocketTransport:
             if frame.kind is FrameKind.DATA:
                 self._early += self._events(connection, frame.payload)
         return False
-
-    def _verify(self, identity: Identity, answered: bool, deadline: float) -> None:
-        """The server refuses a registration in silence: look whether the row is there and is ours (protocol 5.2)."""
-        try:
-            row = self._gate.registered(identity.id, max(_LAST_CALL, deadline - boottime()))
-        except NotFound:
-            if not answered:
-                raise ConnectionLost("the registration was not processed in time") from None
-            raise ConnectionRefused(
-                f"the server did not register the worker {identity.name!r} ({identity.id}): the name may belong to "
-                "another worker id, or the API key is not accepted; choose another name, or use the id it belongs to"
-            ) from None
-        except Unavailable as error:
-            raise _unavailable(error) from None
-        except Refused as error:
-            raise ConnectionRefused(str(error)) from None
-        if row.name != identity.name or set(row.tasks) != set(identity.tasks):
-            if not answered:
-                raise ConnectionLost("the registration was not processed in time")
-            raise ConnectionRefused(
-                f"the server knows the worker {identity.id} as {row.name!r} for {', '.join(row.tasks) or 'all tasks'} "
-                f"and did not take over {identity.name!r} for {', '.join(identity.tasks)}: the name may belong to "
-                "another worker id; choose another name"
-            )
 
     # -- the wire ------------------------------------------------------------------------------------------------
 
@@ -245,9 +192,3 @@ class WebSocketTransport:
 
     def _next_ping(self) -> bytes:
         return b"%d" % next(self._ping_number)
-
-
-def _unavailable(error: Unavailable) -> Exception:
-    if error.retry_after is not None:
-        return ConnectionRefused(str(error), error.retry_after)
-    return ConnectionLost(str(error))

@@ -9,39 +9,12 @@ from typing import Protocol, TypeVar
 import click
 
 from adapters.cli import execute
+from adapters.cli.examples import examples
 from adapters.cli.execute import OneTask, assignment
 from domain.errors import ConfigError, WorkerError
 from domain.result import Result
 
 COMPLETE = "_CRONJOB_WORKER_COMPLETE"  # by this variable a shell asks for completions
-EXAMPLES = {
-    "": (
-        "                                      run the worker",
-        """ exec command echo '["Hello"]'         one task, here and now""",
-        " config show                          every value and where it stands",
-        " --set worker.concurrency=4 run",
-        " pause --reason 'new disk'            take no new tasks until `resume`",
-    ),
-    "run": (" run --name rack-4", " --config /etc/cronjob-worker.json run --log-level DEBUG"),
-    "exec": (
-        """ exec command echo '["Hello"]'""",
-        " exec --timeout 5 command 'sleep 60'",
-        """ exec http '{"url": "https://example.com/health"}'""",
-        """ exec --json script '{"language": "python", "type": "inline", "code": "print(6*7)"}'""",
-    ),
-    "runners": (" runners",),
-    "pause": (" pause --reason 'new disk'",),
-    "resume": (" resume",),
-    "config show": (" config show", " --config other.json config show --json"),
-    "config check": (" config check && systemctl restart cronjob-worker",),
-    "completion": (),
-}
-
-
-def examples(name: str, command: str) -> str | None:
-    """The end of a command's help; None where its text holds the example already."""
-    lines = [f"  {name}{line}" for line in EXAMPLES[command]]
-    return "\n".join(["\b", "Examples:", *lines]) if lines else None
 
 
 class Shown(Protocol):
@@ -78,11 +51,10 @@ class Program(Protocol[Settings]):
 def build(program: Program[Settings]) -> click.Group:
     """The whole command line over one program."""
 
-    def shown(command: str) -> str | None:
-        return examples(program.name, command)
-
     @click.group(
-        invoke_without_command=True, epilog=shown(""), context_settings={"help_option_names": ["-h", "--help"]}
+        invoke_without_command=True,
+        epilog=examples(program.name, ""),
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     @click.option("--config", metavar="FILE", help="settings file (else WORKER_CONFIG, else config_worker.json)")
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="one setting; may be repeated")
@@ -95,7 +67,15 @@ def build(program: Program[Settings]) -> click.Group:
         if context.invoked_subcommand is None:
             context.exit(program.run(context.obj()))
 
-    @cli.command(epilog=shown("run"))
+    cli.add_command(execute.command(program.execute, examples(program.name, "exec")))
+    others = (_config_group(program), _completion_command(cli))
+    for command in (_run_command(program), _runners_command(program), *_pausing_commands(program), *others):
+        cli.add_command(command)
+    return cli
+
+
+def _run_command(program: Program[Settings]) -> click.Command:
+    @click.command(epilog=examples(program.name, "run"))
     @click.option("--name", metavar="NAME", help="short for --set worker.name=NAME")
     @click.option("--log-level", metavar="LEVEL", help="short for --set log.level=LEVEL")
     @click.pass_context
@@ -104,9 +84,11 @@ def build(program: Program[Settings]) -> click.Group:
         named = {"worker.name": name, "log.level": log_level}
         context.exit(program.run(context.obj({key: text for key, text in named.items() if text is not None})))
 
-    cli.add_command(execute.command(program.execute, shown("exec")))
+    return run
 
-    @cli.command(epilog=shown("runners"))
+
+def _runners_command(program: Program[Settings]) -> click.Command:
+    @click.command(epilog=examples(program.name, "runners"))
     @click.pass_obj
     def runners(load: Callable[[], Settings]) -> None:
         """List the task types, and the plug-ins that could not be loaded."""
@@ -116,9 +98,7 @@ def build(program: Program[Settings]) -> click.Group:
         for problem in problems:
             click.echo(problem, err=True)
 
-    for command in (*_pausing_commands(program), _config_group(program), _completion_command(cli)):
-        cli.add_command(command)
-    return cli
+    return runners
 
 
 def _pausing_commands(program: Program[Settings]) -> tuple[click.Command, click.Command]:

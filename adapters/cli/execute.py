@@ -9,7 +9,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
@@ -95,29 +95,34 @@ def command(execute: Callable[[Settings, OneTask], Result], epilog: str | None =
         terminal = Terminal(sys.stdout.buffer)
         token = CancelToken()
         terminal.watch(token)
-        directory = options["directory"] or "."
-        environment = dict(assignment(text) for text in options["variables"])
-        task = Task(
-            "",
-            category,
-            command,
-            args[0] if len(args) == 1 else json.dumps(args) if args else "",
-            timeout=options["timeout"] or 0,
-            metadata=Metadata(working_dir=directory, environment=environment),
-        )
         log = (lambda _: None) if options["as_json"] else terminal.write
-        one = OneTask(task, token, log, lambda text: click.echo(text, err=True))
+        one = OneTask(_task(category, command, args, options), token, log, lambda text: click.echo(text, err=True))
         result = execute(context.obj(), one)
-        if terminal.closed:
-            context.exit(_nobody_reads())
-        if options["as_json"]:
-            click.echo(json.dumps(_document(result), ensure_ascii=False))
-        elif result.error:
-            click.echo(result.error.splitlines()[0], err=True)
-        ok = result.status == "success"
-        context.exit(0 if ok else result.exit_code if 0 < result.exit_code < 256 else 1)
+        context.exit(_nobody_reads() if terminal.closed else _tell(result, options["as_json"]))
 
     return run_one
+
+
+def _task(category: str, command: str, args: tuple[str, ...], options: Mapping[str, Any]) -> Task:
+    environment = dict(assignment(text) for text in options["variables"])
+    return Task(
+        "",
+        category,
+        command,
+        args[0] if len(args) == 1 else json.dumps(args) if args else "",
+        timeout=options["timeout"] or 0,
+        metadata=Metadata(working_dir=options["directory"] or ".", environment=environment),
+    )
+
+
+def _tell(result: Result, as_json: bool) -> int:
+    """Returns the exit status."""
+    if as_json:
+        click.echo(json.dumps(_document(result), ensure_ascii=False))
+    elif result.error:
+        click.echo(result.error.splitlines()[0], err=True)
+    ok = result.status == "success"
+    return 0 if ok else result.exit_code if 0 < result.exit_code < 256 else 1
 
 
 def assignment(text: str) -> tuple[str, str]:

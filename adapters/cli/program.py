@@ -102,12 +102,12 @@ class Program(commands.Program[Loaded]):
                 service = self._begin(loaded, parts)
             except EndedWaiting:
                 return 0
-            except ConfigError as error:
-                raise loaded.explain(error) from error
             except (WorkerError, OSError, MemoryError) as error:
+                self._watcher.failed(error)  # the guardian tells the reason where it gives up
+                if isinstance(error, ConfigError):
+                    raise loaded.explain(error) from error
                 if not is_passing(error):
                     raise
-                self._watcher.failed(error)
                 log.critical("the worker cannot start now, and may later: %s", error)
                 return TEMPORARY
             return service.run()

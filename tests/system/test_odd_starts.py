@@ -24,6 +24,31 @@ PROGRAM = [sys.executable, str(ROOT / "bootstrap.py")]
 BARE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
+# -- packages of others --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["domain", "application", "adapters"])
+@pytest.mark.parametrize("start", [PROGRAM, [sys.executable, "-c", "import bootstrap"]], ids=["run", "imported"])
+def test_a_package_of_others_in_the_place_of_ours_is_refused_with_its_path(
+    tmp_path: Path, start: list[str], name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    known = BARE | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(start, env=known, cwd="/", capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
+    assert done.stderr.startswith(f"{tmp_path / name / '__init__.py'} stands in the place of {ROOT / name}: ")
+
+
+def test_a_module_or_a_bare_directory_of_that_name_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "domain").mkdir()
+    known = BARE | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [*PROGRAM, "--version"], env=known, cwd=tmp_path, capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 0
+
+
 # -- closed descriptors --------------------------------------------------------------------------------------------
 
 CLOSED = ["2>&-", ">&-", "<&-", ">&- 2>&-", "<&- 2>&-", "<&- >&- 2>&-"]

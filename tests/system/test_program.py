@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from adapters.cli.commands import EXAMPLES
+from adapters.cli.examples import EXAMPLES
 from tests.support import trees
 from tests.support.program import wait_until
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.apiserver.key import key_provider
-from adapters.apiserver.settings import VARIABLES
-from adapters.config.load import Loaded, load
+from adapters.apiserver.settings import VARIABLES, ServerSection, WebSocketSection
+from adapters.config.load import load
+from adapters.config.loaded import Loaded
 from adapters.config.settings import keys
 from adapters.config.sources import ENVIRONMENT, tolerant
 from adapters.local.credentials import LocalCredentials
@@ -114,7 +115,7 @@ def test_durations_are_seconds_or_have_a_unit(tmp_path: Path, text: str, seconds
 
 
 def test_a_duration_in_a_variable_may_have_a_unit_too(tmp_path: Path) -> None:
-    assert load_text(tmp_path, "{}", WEBSOCKET_PING_INTERVAL="30s").settings.websocket.ping_interval == 30
+    assert load_text(tmp_path, "{}", WEBSOCKET_PING_INTERVAL="30s").section(WebSocketSection).ping_interval == 30
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_duration_in_a_variable_may_have_a_unit_too(tmp_path: Path) -> None:
     [("wss://x/api/v1/", "https://x/api/v1"), ("ws://localhost:1", "http://localhost:1"), ("https://x/", "https://x")],
 )
 def test_the_address_may_be_that_of_the_websocket(tmp_path: Path, text: str, address: str) -> None:
-    assert load_text(tmp_path, "{}", API_URL=text, API_KEY="k-value").settings.server.api_url == address
+    assert load_text(tmp_path, "{}", API_URL=text, API_KEY="k-value").section(ServerSection).api_url == address
 
 
 def test_thousands_of_digits_in_a_variable_are_a_mistake_not_a_crash(tmp_path: Path) -> None:

@@ -182,7 +182,8 @@ def test_a_broken_job_is_refused_with_its_reason(fields: dict[str, Any], reason:
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("value", [True, 5, 1.5, "text", [], {}, None])
 def test_a_value_of_the_wrong_type_is_told_with_its_key(key: str, value: object) -> None:
-    kinds = KEYS[key] if isinstance(KEYS[key], tuple) else (KEYS[key],)
+    kind = KEYS[key]
+    kinds = kind if isinstance(kind, tuple) else (kind,)
     if type(value) not in kinds:
         with pytest.raises(ConfigError, match=f"^{key} has the wrong type: it is .* and must be "):
             parse(job() | {key: value})

@@ -7,12 +7,13 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapters.observability import logs
+from adapters.observability import log_file
 from adapters.observability.logs import set_up
 from adapters.observability.redact import Redactor
 from tests.support.rights import overrides_modes
@@ -140,7 +141,7 @@ def test_a_rotation_that_fails_is_told_once_and_costs_no_line(
     assert [text[0] for text in written(file) if text.endswith("x")] == list("012345")
     assert len([text for text in messages(out.getvalue()) if "cannot be written" in text]) == 1
     in_the_way.rmdir()
-    monkeypatch.setattr(logs.time, "monotonic", lambda now=logs.time.monotonic: now() + logs.QUIET)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + log_file.QUIET)
     log.info("last")
     assert written(file) == ["last"]
     assert len(written(in_the_way)) >= 6

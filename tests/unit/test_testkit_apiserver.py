@@ -74,7 +74,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.shutdown()
+        self.socket.shutdown()  # type: ignore[no-untyped-call]
 
     def event(self, action: str, task_id: str, data: dict[str, Any], key: str = TOKEN) -> bytes:
         document = {"action": action, "worker_id": self.id, "task_id": task_id, "data": data, "api_key": key}
@@ -97,7 +97,7 @@ class Worker:
             pass
 
     def receive(self) -> dict[str, Any]:
-        event: dict[str, Any] = json.loads(self.socket.recv().split(SEPARATOR.decode())[1])
+        event: dict[str, Any] = json.loads(str(self.socket.recv()).split(SEPARATOR.decode())[1])
         return event
 
 

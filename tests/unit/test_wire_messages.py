@@ -137,7 +137,7 @@ def test_a_report_is_ascii_and_the_same_each_time() -> None:  # T10
     assert text == encode_report(report, WORKER, "KEY")
 
 
-TIMES = {"started_at": "2026-11-24T03:00:00.000+08:00", "ended_at": "2026-11-24T03:00:01.500+08:00"}
+BEGAN, ENDED = "2026-11-24T03:00:00.000+08:00", "2026-11-24T03:00:01.500+08:00"
 HEAD = f'{{"action":"task_update","worker_id":"{WORKER.id}","task_id":"{ID}","data":'
 TAIL = ',"api_key":"KEY","team_id":""}'
 

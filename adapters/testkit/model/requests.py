@@ -89,19 +89,21 @@ def _lock(model: ServerModel, verb: str, query: dict[str, str]) -> Reply:
         }
         return 200, ok(data | {"message": "lock refreshed successfully"})
     if verb == "release":
-        model.note("release", task, owned=model.locks.holder(key) == value)
-        if not model.locks.release(key, value):
-            return 500, {
-                "code": 500,
-                "message": "failed to release lock: lock not owned by this instance or already released",
-            }
-        return 200, ok({"key": key, "status": "success", "message": "lock released successfully"})
+        return _release(model, task, key, value)
     if verb == "check":
         holder = model.locks.holder(key)
         locked = bool(holder) and value in ("", holder)
         data = {"key": key, "is_locked": locked, "value": holder, "status": "success", "check_time": ""}
         return 200, ok(data | ({"value_matched": value == holder} if value else {}))
     return NO_ROUTE
+
+
+def _release(model: ServerModel, task: str, key: str, value: str) -> Reply:
+    model.note("release", task, owned=model.locks.holder(key) == value)
+    if not model.locks.release(key, value):
+        message = "failed to release lock: lock not owned by this instance or already released"
+        return 500, {"code": 500, "message": message}
+    return 200, ok({"key": key, "status": "success", "message": "lock released successfully"})
 
 
 def _list(model: ServerModel, query: dict[str, str]) -> Reply:

@@ -159,7 +159,7 @@ def test_a_silent_server_ends_at_the_deadline() -> None:
 
 
 def test_an_endless_body_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.apiserver.http.BODY_LIMIT", 1 << 20)
+    monkeypatch.setattr("adapters.apiserver.exchange.BODY_LIMIT", 1 << 20)
 
     def script(peer: PeerConnection) -> None:
         peer.read_head()
