@@ -72,7 +72,7 @@ class Scene:
         self.journal, self.spool, self.metrics = MemoryJournal(), MemorySpool(), MemoryMetrics()
         registry = RunnerRegistry()
         registry.register("fake", lambda: Sleeper(node, self.started))
-        server = guarded(change(self.memory.server()), redact)
+        server = guarded(change(self.offered()), redact)
         contexts = Contexts(Path(), server.credentials, server.approvals)
         self.worker = Worker(
             host=Host(node, self.metrics, NoOrphans(), NoWatchdog()),
@@ -83,6 +83,9 @@ class Scene:
             redact=redact,
         )
         node.start("worker", self.worker.start)
+
+    def offered(self) -> Server:
+        return self.memory.server()
 
     def __enter__(self) -> Scene:
         return self
