@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from adapters.guardian.unguarded import NoWatchdog
 from adapters.journal.memory import MemoryJournal
@@ -87,7 +88,7 @@ class Scene:
     def offered(self) -> Server:
         return self.memory.server()
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -36,7 +36,9 @@ from tests.support.judge import judge, judge_counters
 
 SETTLE = 600.0  # virtual seconds that healing may take
 ENDING = 120.0  # virtual seconds: drain, grace, kill, flush, and a freeze before
-LATE = 1.5  # what the guardian gives a worker past a lease deadline; with its look, less than the margin of the shortest
+LATE = (
+    1.5  # what the guardian gives a worker past a lease deadline; with its look, less than the margin of the shortest
+)
 TOKEN = "sim"
 LIMITS = Limits(concurrency=8, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, drain=5.0)
 TIMES = LinkTimes(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=5.0)

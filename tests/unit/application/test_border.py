@@ -191,18 +191,20 @@ class Flaky:
             return found
         return (lambda *args: self._fail() or found(*args)) if callable(found) else (self._fail() or found)
 
-    def _fail(self) -> None:
+    def _fail(self) -> bool:
         if self._left:
             self._left -= 1
             self.failed += 1
             raise KeyError(SECRET)
+        return False
 
 
 def flaky(part: str, method: str, made: list[Flaky], keeps_running: bool = True) -> Callable[[Server], Server]:
     def change(server: Server) -> Server:
         server.claims.keeps_running = keeps_running  # type: ignore[misc]
         made.append(Flaky(getattr(server, part), method, times=2))
-        return replace(server, **{part: made[0]})
+        changed: dict[str, Any] = {part: made[0]}
+        return replace(server, **changed)
 
     return change
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,7 +15,7 @@ from adapters.testkit.simulation import Simulation
 from application import intake as intake_module
 from application.counters import unaccounted
 from application.intake import AGAIN, PATIENCE, Gate, Hands, Intake
-from application.ports import Host, Identity, Offer, Runtime, Stop, Thread
+from application.ports import Host, Identity, Offer, Runtime, Stop
 from application.runs import Phase, Run, RunTable
 from domain.errors import ConnectionLost, NoRoom
 from domain.result import EndReason
@@ -31,7 +32,7 @@ class Still(ThreadRuntime):
     def now(self) -> float:
         return self.time
 
-    def start(self, name: str, target: Callable[[], None]) -> Thread:
+    def start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         if not self.threads:
             raise NoRoom("no thread")
         target()

@@ -116,8 +116,8 @@ def test_a_stop_of_what_waits_for_a_slot_ends_it_before_it_starts() -> None:
         busy = scene.add("1000")
         assert scene.live(5.0, lambda: scene.started == [busy])
         waiting = scene.add("1")
-        offer = scene.memory._take(1)  # as a transport does that brings more than there is room for
-        scene.node.start("push", lambda: [scene.worker.intake.handle(event) for event in offer] and None)
+        (offer,) = scene.memory._take(1)  # as a transport does that brings more than there is room for
+        scene.node.start("push", lambda: scene.worker.intake.handle(offer))
         scene.live(1.0)
         scene.memory.stop(waiting, Action.KILL)
         assert scene.live(2.0, lambda: scene.memory.status(waiting) == Status.STOPPED)
