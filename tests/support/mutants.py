@@ -163,14 +163,11 @@ MUTANTS = [
 
 
 def verdict(mutant: Mutant) -> str:
-    """``red`` if a test failed, ``hung`` if one did not end (found too), ``STALE`` if the text to change is not there."""
+    """``red`` if a test failed, ``hung`` if one did not end (found too), ``STALE`` if the text to change is not there,
+    ``BROKEN`` if the tests could not be run."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory) / "tree"
-        shutil.copytree(
-            ROOT,
-            copy,
-            ignore=shutil.ignore_patterns(".git", ".venv", "state", ".mypy_cache", "__pycache__", ".hypothesis"),
-        )
+        shutil.copytree(ROOT, copy, ignore=_left_out)
         path = copy / mutant.file
         text = path.read_text()
         if text.count(mutant.old) < 1:
@@ -193,7 +190,12 @@ def verdict(mutant: Mutant) -> str:
             done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:
             return "hung"
-        return "red" if done.returncode == 1 else "GREEN"
+        return {0: "GREEN", 1: "red"}.get(done.returncode, "BROKEN")
+
+
+def _left_out(directory: str, names: list[str]) -> set[str]:
+    own = {"state"} if Path(directory) == ROOT else set()  # what a worker that was tried out here has left
+    return set(names) & ({".git", ".venv", ".mypy_cache", "__pycache__", ".hypothesis"} | own)
 
 
 def main() -> int:
