@@ -71,7 +71,7 @@ class Intake:
         if not self._gate.takes(event.task):
             self._refuse(event, "not_mine", "it is for others")
         elif self._gate.ended(event.task.id):
-            self._count("duplicate")
+            self._refuse(event, "duplicate", "it ended here a moment ago")
         elif why := self._gate.full():
             log.warning("not taken: %s", why, extra={"task": event.task.id})
             self._refuse(event, "refused", why)
@@ -118,8 +118,8 @@ class Intake:
     def _follow(self, offer: Offer, admission: Admission, run: Run | None) -> None:
         if run is not None:
             self._begin(run)
-        elif admission is Admission.DUPLICATE:
-            self._count("duplicate")
+        elif admission is Admission.DUPLICATE:  # given back as well: it may be on its way back to the server
+            self._refuse(offer, "duplicate", "it is in hand already")
         elif admission is Admission.FULL:
             self._keep(offer)
         else:

@@ -263,3 +263,15 @@ def test_a_lost_lock_is_had_again_where_it_still_is_ours_or_free() -> None:
     store.answer = False
     assert not keeper.regain("t")
     assert [call for call, _ in store.calls[-2:]] == ["extend", "claim"]
+
+
+@pytest.mark.parametrize(("later", "robbed"), [(3.0, True), (100.0, False)])
+def test_a_claim_that_is_gone_before_its_time_was_taken_by_somebody(later: float, robbed: bool) -> None:  # G13, G19
+    """Who took it may run the task; one whose time is over may simply be offered again."""
+    world, node, store, keeper, lost = claimed(Limits(acquire_ttl=9.0))
+    store.answer = False
+    world.time += later
+    node.start("leases", lambda: keeper.run(lambda: False))
+    world.run(lambda: bool(lost), 5.0)
+    world.close()
+    assert (lost, keeper.robbed("t"), keeper.holds("t")) == (["t"], robbed, False)
