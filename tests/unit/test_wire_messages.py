@@ -146,7 +146,9 @@ TAIL = ',"api_key":"KEY","team_id":""}'
     ("report", "data"),
     [
         (
-            Report(ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", duration=1500, **TIMES),
+            Report(
+                ID, Verb.ENDED, Status.SUCCESS, EndReason.COMPLETED, '{"a":1}', "the log", "", 1500, 0, BEGAN, ENDED
+            ),
             (
                 '{"status":"success","output":"{\\"a\\":1}","time_end":"2026-11-24 03:00:01",'
                 '"execute_log":"the log","duration":1500}'
