@@ -44,7 +44,8 @@ def test_a_second_try_and_a_new_key_are_told_without_key_query_or_body(caplog: p
         client = ApiClient(ApiAddress.parse(f"http://127.0.0.1:{peer.port}"), lambda: keys[min(1, len(heads) // 2)])
         assert client.get("/thing", {"value": SECRET}) == SECRET
         client.close()
-    told = [text.split(" in ")[0] for text in caplog.messages]
+    # A peer that answers once and hangs up may do so before the next request or under it: then that is sent twice too.
+    told = list(dict.fromkeys(text.split(" in ")[0] for text in caplog.messages))
     assert told == [
         "GET /thing: the connection broke; sent once more",
         "GET /thing: answered 401",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,11 @@ class Asked(MemoryNetwork):
 
 
 class Scene:
-    def __init__(self, spool: LogSpool, seed: int) -> None:
+    def __init__(self, make_spool: Callable[[], LogSpool], seed: int) -> None:
         self._sim = Simulation(seed)
         self._server = self._sim.node("server")
         self.model = ServerModel(lambda: self._server.wall().timestamp(), TOKEN)
-        self._spool, self._journal = spool, MemoryJournal()
+        self._make_spool, self._journal = make_spool, MemoryJournal()
         self.calls: list[str] = []
         self._server.start("server", self._serve)
         self.be_born()
@@ -97,7 +98,8 @@ class Scene:
         network.conditions.delay = lambda: self._sim.random.choice((0.0, 0.0, 0.01, 0.1))
         registry = RunnerRegistry()
         registry.register("fake", lambda: Printer(node))
-        self.kit = WorkerKit(network, registry, LIMITS, identity=WORKER, journal=self._journal, spool=self._spool)
+        spool = self._make_spool()
+        self.kit = WorkerKit(network, registry, LIMITS, identity=WORKER, journal=self._journal, spool=spool)
         node.start("worker", self.kit.worker.start)
 
     def live(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
@@ -128,12 +130,16 @@ class Scene:
 
 @pytest.fixture(params=["memory", "file"])
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
-    spool = MemorySpool() if request.param == "memory" else FileSpool(tmp_path / "logs", 1 << 20, 1 << 24)
-    made = Scene(spool, seed=7)
-    yield made
-    made.close()
-    if isinstance(spool, FileSpool):
-        spool.close()
+    with ExitStack() as spools:
+
+        def opened() -> LogSpool:
+            """The next run of a worker opens the files anew; those of the one that crashed are left as they are."""
+            return spools.enter_context(closing(FileSpool(tmp_path / "logs", 1 << 20, 1 << 24)))
+
+        in_memory = MemorySpool()
+        made = Scene(opened if request.param == "file" else lambda: in_memory, seed=7)
+        yield made
+        made.close()
 
 
 @pytest.mark.parametrize(("part", "seconds"), [(DATABASE, 20.0), (DATABASE, 300.0), (AUTH, 20.0), (REDIS, 5.0)])
