@@ -24,7 +24,7 @@ from domain.errors import ConfigError, JournalError
 
 log = logging.getLogger("worker.journal")
 
-VERSION = 1
+VERSION = 2  # 1 had other words for a claim and a report; its records are read, and written anew when they change
 CHECKPOINT = 200  # commits after which the write-ahead log is copied into the file
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (task_id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;

@@ -142,6 +142,9 @@ class TaskLog:
         """What was confirmed. What was not may have been sent all the same, so that a log with a rest is unsettled."""
         try:
             document = json.loads(self._positions.read_text())
+            if "base" in document:  # how positions were kept before logs had marks
+                base = document.pop("base")
+                document |= {"mark": "" if base is None else str(base), "unsettled": document.get("doubtful")}
             offset, mark = document["offset"], document["mark"]
             if isinstance(offset, int) and 0 <= offset <= self.size and isinstance(mark, str):
                 return offset, mark, offset < self.size or document.get("unsettled") is not False

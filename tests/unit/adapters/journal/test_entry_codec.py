@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -54,3 +56,49 @@ def test_a_report_of_an_unknown_status_is_refused() -> None:
     document["report"]["status"] = "dancing"
     with pytest.raises(ValueError, match="dancing"):
         decode_entry(b"t", sealed(json.dumps(document)))
+
+
+# Records that the journal's first format holds, as its program wrote them.
+END, BACK, ASKED = (
+    (
+        '{"task_id":"t1","phase":"finished","name":"nightly","category":"command","lock_value":"lock-1","save_log":true,'
+        '"started":true,"report":{"task_id":"t1","status":"success","output":"{\\"exit_code\\":0}","execute_log":"the log",'
+        '"error":"","duration":1500,"exit_code":0,"time_end":"2026-11-24 03:00:01"},"pid":0,"pid_start":0,"boot_id":"",'
+        '"finished_at":5.0}'
+    ),
+    (
+        '{"task_id":"t2","phase":"finished","name":"","category":"command","lock_value":"lock-2","save_log":true,'
+        '"started":false,"report":{"task_id":"t2","status":"pending","output":null,"execute_log":"","error":"","duration":0,'
+        '"exit_code":0,"time_end":""},"pid":0,"pid_start":0,"boot_id":"","finished_at":0.0}'
+    ),
+    (
+        '{"task_id":"t3","phase":"finished","name":"ask","category":"approval","lock_value":"lock-3","save_log":true,'
+        '"started":true,"report":{"task_id":"t3","status":null,"output":"{\\"approval\\":\\"1\\"}","execute_log":"","error":"",'
+        '"duration":0,"exit_code":0,"time_end":""},"pid":0,"pid_start":0,"boot_id":"","finished_at":0.0}'
+    ),
+)
+
+
+def test_an_end_of_the_first_format_is_read(monkeypatch: pytest.MonkeyPatch) -> None:  # G1
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        entry = decode_entry(b"t1", sealed(END))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    report = Report("t1", Verb.ENDED, Status.SUCCESS, None, '{"exit_code":0}', "the log", "", 1500, 0)
+    ended = replace(report, ended_at="2026-11-24T03:00:01+08:00")
+    assert entry == Entry("t1", "finished", "nightly", "command", "lock-1", True, True, ended, finished_at=5.0)
+    assert decode_entry(b"t1", encode_entry(entry).encode()) == entry
+
+
+def test_what_was_handed_back_or_goes_on_in_the_first_format_is_read() -> None:
+    back, asked = decode_entry(b"t2", sealed(BACK)).report, decode_entry(b"t3", sealed(ASKED)).report
+    assert back == Report("t2", Verb.HANDED_BACK)
+    assert asked == Report("t3", Verb.PROGRESS, output='{"approval":"1"}')
+
+
+def test_a_task_that_ran_in_the_first_format_is_read() -> None:
+    text = '{"task_id":"t","phase":"running","lock_value":"lock","started":true,"report":null,"pid":7,"pid_start":9}'
+    assert decode_entry(b"t", sealed(text)) == Entry("t", "running", token="lock", started=True, pid=7, pid_start=9)

@@ -144,3 +144,14 @@ def test_a_file_that_somebody_has_removed_is_told_as_lost(tmp_path: Path) -> Non
     assert log.peek(10) == b""
     assert log.lost
     assert log.text() == b""
+
+
+@pytest.mark.parametrize(("base", "mark"), [("12", "12"), ("null", "")])
+@pytest.mark.parametrize("doubtful", ["true", "false"])
+def test_a_position_that_was_kept_before_logs_had_marks_is_read(
+    tmp_path: Path, base: str, mark: str, doubtful: str
+) -> None:
+    (tmp_path / "t.log").write_text("line 1\nline 2\n")
+    (tmp_path / "t.pos").write_text(f'{{"offset": 14, "base": {base}, "doubtful": {doubtful}}}')
+    log = TaskLog(tmp_path, "t")
+    assert (log.offset, log.mark, log.unsettled) == (14, mark, doubtful == "true")
