@@ -13,7 +13,8 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
 from importlib.util import find_spec
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent
+# An installed one is a package, for its types.
+HOME = Path(__file__).resolve().parents[Path(__file__).name == "__init__.py"]
 if __name__ == "__main__":
     sys.path.insert(next((at for at, it in enumerate(sys.path) if it.endswith("-packages")), len(sys.path)), str(HOME))
 for _name in ("domain", "application", "adapters"):  # what others have installed may be called so too

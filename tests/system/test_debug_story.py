@@ -116,6 +116,7 @@ def test_why_a_connection_ended_and_that_nobody_answers_is_told(server: Simulate
         wait_until(lambda: refused in program.log.read_text(), program.log.read_text)
         server.resume()
         program.wait_connected()
+        wait_until(lambda: program.log.read_text().count("verified") > 1, program.log.read_text)
         program.end()
     told = [json.loads(line)["message"] for line in program.log.read_text().splitlines()]
     story = [
