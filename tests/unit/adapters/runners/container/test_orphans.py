@@ -55,7 +55,7 @@ def test_an_engine_that_does_not_answer_keeps_its_place_for_the_next_start(
         str(tmp_path / "nobody.sock"),
         "containerd",
     }
-    assert "the next start tries again" in caplog.text
+    assert "the next start tries anew" in caplog.text
 
 
 def test_the_next_start_removes_what_a_crash_left_on_containerd(
