@@ -97,7 +97,7 @@ class Scene:
         network.conditions.delay = lambda: self._sim.random.choice((0.0, 0.0, 0.01, 0.1))
         registry = RunnerRegistry()
         registry.register("fake", lambda: Printer(node))
-        self.kit = WorkerKit(network, registry, LIMITS, WORKER, journal=self._journal, spool=self._spool)
+        self.kit = WorkerKit(network, registry, LIMITS, identity=WORKER, journal=self._journal, spool=self._spool)
         node.start("worker", self.kit.worker.start)
 
     def live(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
