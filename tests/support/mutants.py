@@ -109,7 +109,7 @@ MUTANTS = [
     Mutant("not owned is one failure more", "application/leases.py", "            lease.robbed = self._runtime.now() < lease.deadline\n            self._lose(lease, \"the server says it is not ours\")\n", "            lease.retry_at = self._runtime.now() + 1.0\n", (LEASE,)),
     Mutant("a quiet log forgets what others wrote", "adapters/apiserver/task_logs.py", "if piece.ended and taken.settled and taken.offset >= piece.end:", "if taken.settled and taken.offset >= piece.end:", (TROUBLE,)),
     Mutant("two uploaders of one log", "application/log_delivery.py", "                    progress.busy = True\n", "", (LOGS,)),
-    Mutant("a log is trusted before the answer", "adapters/apiserver/task_logs.py", "_Known(int(mark) if mark else None, inherited)", "_Known(int(mark) if mark else None, False)", (LOGS,)),
+    Mutant("a log is trusted before the answer", "adapters/apiserver/task_logs.py", "_Known(int(mark) if mark else None, inherited)", "_Known(int(mark) if mark else None, False)", (COORDINATION,)),
     Mutant("a doubtful log is not looked at in the end", "adapters/apiserver/task_logs.py", "(known.torn or (piece.ended and not piece.data))", "known.torn", (TROUBLE,)),
     Mutant("a failing database refuses", "adapters/apiserver/answers.py", "if kind is BadRequest and", "if False and", (COORDINATION,)),
     Mutant("an approval stays open", "adapters/apiserver/approvals.py", "/action/", "/cancel/", (COORDINATION,)),
