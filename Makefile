@@ -52,7 +52,7 @@ check: $(VENV)/.dev ## formatting, lint, import rules, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-test: check ## all checks and all tests, in less than 5 minutes
+test: check ## all checks and all tests, in less than 6 minutes
 	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not torture" --cov --cov-report=term
 
 torture: $(VENV)/.dev ## the long form of the reliability tests: make torture MINUTES=30
