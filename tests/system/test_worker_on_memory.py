@@ -63,7 +63,7 @@ def test_a_task_runs_once_and_its_output_and_log_arrive(server: MemoryServer, st
     assert server.wait_for(task, *OVER)["status"] == "success"
     assert output(server, task)["message"] == "Hello, World!\n"
     assert output(server, task)["exit_code"] == 0
-    assert server.log(task) == "Hello, World!"
+    wait_until(lambda: server.log(task) == "Hello, World!\n", lambda: server.log(task))
     assert len(server.model.history.of("terminal", task)) == 1
 
 
