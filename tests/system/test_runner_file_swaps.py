@@ -202,7 +202,7 @@ def cleared(folder: Path) -> bool:
     names = os.listdir(folder)
     for path in (folder / name for name in names):
         assert not (path.name.startswith("app") and path.is_symlink())
-        with contextlib.suppress(FileNotFoundError):  # the other process moves things about
+        with contextlib.suppress(OSError):  # the other process moves things about; what stays goes in the next round
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return any(name.startswith("kept") for name in names)
 
