@@ -71,6 +71,13 @@ def _as(user: str, command: list[str]) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups", *command]
 
 
+def _prepare(command: list[str]) -> None:
+    """Raises RuntimeError with the words of a command that fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit status {done.returncode}: {done.stdout[-2000:]}")
+
+
 @contextmanager
 def _running(command: list[str], port: int, folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
     with (folder / "server.log").open("wb") as log:
@@ -119,10 +126,7 @@ def postgresql_peer() -> Iterator[Peer]:
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
         data = str(folder / "data")
-        subprocess.run(
-            _as("postgres", [init, "-D", data, "-U", "worker", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"]),
-            check=True, capture_output=True, cwd="/",
-        )  # fmt: skip
+        _prepare(_as("postgres", [init, "-D", data, "-U", "worker", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"]))
         words = [server, "-D", data, "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
         state = Path(data) / "postmaster.pid"
 
@@ -145,12 +149,10 @@ def mariadb_peer() -> Iterator[Peer]:
             f"CREATE DATABASE jobs;\nCREATE USER worker@'%' IDENTIFIED BY '{quoted}';\n"
             f"GRANT ALL ON *.* TO worker@'%';\n"
         )
-        data = folder / "data"
-        subprocess.run(
-            _as(user, [install, "--no-defaults", f"--datadir={data}", "--skip-test-db"]),
-            check=True, capture_output=True, cwd="/",
-        )  # fmt: skip
-        words = [server, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/s.sock"]
+        # Not the temporary directory of all: each server that starts removes the tables of the others there.
+        places = [f"--datadir={folder}/data", f"--tmpdir={folder}"]
+        _prepare(_as(user, [install, "--no-defaults", *places, "--skip-test-db"]))
+        words = [server, "--no-defaults", *places, f"--port={port}", f"--socket={folder}/s.sock"]
         words += ["--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={first}", f"--pid-file={folder}/p"]
         with _running(_as(user, words), port, folder, lambda: True):
             yield Peer("127.0.0.1", port, "worker", PASSWORD, folder)

@@ -87,7 +87,7 @@ def test_no_container_outlives_a_worker_that_is_killed_at_any_call(
         ]
         server.offer(*tasks)
         for gate, call in zip(gates, CALLS, strict=True):
-            wait_until(gate.asked.is_set, f"the worker waits for {call}")
+            wait_until(gate.asked.is_set, lambda: f"the worker never waited for {call}: {gate.requests}", 60.0)  # noqa: B023 - called at once
         assert len(boxes(engine)) > 2 + 5
         if dies == "the worker":
             victim = program.worker()

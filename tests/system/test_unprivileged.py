@@ -174,9 +174,14 @@ def processes_of_nobody() -> list[int]:
 def test_a_fork_bomb_ends_with_its_task_and_takes_no_other_with_it(directory: Path, how: Start) -> None:  # G34
     """It takes all processes that the user may have, those that the worker would need among them."""
     bound = replace(how, prefix=("prlimit", "--nproc=200"))
-    with SimulatedServer() as server, Program(server, directory, bound) as program:
+    os.mkfifo(directory / "on")
+    with (
+        open(directory / "on", "r+b", buffering=0) as on,
+        SimulatedServer() as server,
+        Program(server, directory, bound) as program,
+    ):
         before = len(processes_of_nobody())
-        neighbour = server.add_task(command=f"until [ -e {directory}/on ]; do sleep 0.1; done; echo done", timeout=60)
+        neighbour = server.add_task(command=f"read < {directory}/on; echo done", timeout=60)  # it starts no process
         server.offer(neighbour)
         server.wait_for(neighbour, "running")
         bomb = server.add_task(command="bomb() { bomb | bomb & }; bomb; sleep 1000", timeout=60)
@@ -184,7 +189,7 @@ def test_a_fork_bomb_ends_with_its_task_and_takes_no_other_with_it(directory: Pa
         until(lambda: len(processes_of_nobody()) > 150, "it takes all")
         server.stop_task(bomb)
         assert server.wait_for(bomb, *OVER)["status"] == "stopped"
-        (directory / "on").touch()
+        on.write(b"\n")
         later = server.add_task(command="echo done", timeout=60)
         server.offer(later)
         for task in (neighbour, later):
