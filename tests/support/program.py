@@ -128,11 +128,14 @@ class Program:
         self.wait_connected()
 
     def _only_child(self, pid: int) -> int:
-        def found() -> list[str]:
-            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children: list[str] = []
 
-        wait_until(found, self._tail)
-        return int(found()[0])
+        def look() -> bool:
+            children[:] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return bool(children)
+
+        wait_until(look, self._tail)
+        return int(children[0])
 
     def _tail(self) -> str:
         return self.log.read_text()[-3000:]

@@ -16,7 +16,7 @@ SWAPS = {
     "spool": ("spool=c.spool()", "spool=c.journal()"),
     "observers": ("Observers(c.journal(), c.watcher())", "Observers(c.watcher(), c.journal())"),
     "host": ("orphans=c.orphans(), watchdog=c.watcher()", "orphans=c.watcher(), watchdog=c.orphans()"),
-    "contexts": ("c.credentials(), c.approvals()", "c.approvals(), c.credentials()"),
+    "contexts": ("c.credentials(), ask", "ask, c.credentials()"),
     "provider": ("ThreadSafeSingleton(open_journal, __self__)", "ThreadSafeSingleton(open_spool, __self__)"),
 }
 
