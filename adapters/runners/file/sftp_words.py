@@ -28,7 +28,9 @@ def telling(client: Any, host: str, path: Path) -> Iterator[None]:
         raise PeerLost(f"{host}: no answer in time") from None
     except FileNotFoundError:
         raise Missing(f"{host}: {path}: no such file") from None
-    except (OSError, EOFError, SSHException, SFTPError, ValueError) as error:
+    except EOFError:  # told before the channel is marked as ended
+        raise PeerLost(f"{host}: the connection was lost at {path}") from None
+    except (OSError, SSHException, SFTPError, ValueError) as error:
         channel = client.get_channel()
         if channel.closed or channel.eof_received or not channel.get_transport().is_active():
             raise PeerLost(f"{host}: the connection was lost at {path}") from None

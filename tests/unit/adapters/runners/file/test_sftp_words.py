@@ -29,7 +29,8 @@ def client(mocker: MockerFixture, alive: bool = True) -> Any:
     [
         (FileNotFoundError(2, "x"), Missing, "h: /a/b: no such file"),
         (OSError(errno.EACCES, "Permission denied"), FileTrouble, "h: /a/b: Permission denied"),
-        (OSError("Failure"), FileTrouble, "h: /a/b: Failure"), (EOFError("end"), FileTrouble, "h: /a/b: end"),
+        (OSError("Failure"), FileTrouble, "h: /a/b: Failure"),
+        (EOFError(), PeerLost, "h: the connection was lost at /a/b"),
         (paramiko.SFTPError("Garbage packet"), FileTrouble, "h: /a/b: Garbage packet"),
     ],
     ids=lambda it: type(it).__name__,
