@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from adapters.testkit.model.history import Record
@@ -57,20 +57,21 @@ def judge_task(task: str, records: list[Record], redispatches: bool = False) -> 
     if len(starts) > 1 and not redispatches:
         found.append(f"G19 {name} was started {len(starts)} times")
     found += judge_releases(name, records) if redispatches else judge_fence(name, records)
-    # Two workers may have claimed it then: one of them runs it, and the server may know it as the other's.
-    robbed = any(record.kind == "robbed" for record in records)
-    running = 0
+    robbed = False  # two workers may have claimed it since: one runs it, and the server may know it as the other's
+    running: Counter[str] = Counter()
     for record in records:
-        if record.kind == "process start":
-            running += 1
+        if record.kind == "robbed":
+            robbed = True
+        elif record.kind == "process start":
+            running[record.detail.get("by", "")] += 1
             canceled = any(it.kind == "ended by server" for it in records[: records.index(record)])
             if record.detail["status"] != "running" and not canceled:
                 found.append(f"G4 {name} started while the server held {record.detail['status']}")
-            if running > 1:
+            if running.total() > 1:
                 found.append(f"G13 {name} ran twice at the same time")
         elif record.kind == "process end":
-            running -= 1
-        elif record.kind == "terminal" and running > 0 and not robbed:
+            running[record.detail.get("by", "")] -= 1
+        elif record.kind == "terminal" and (running[record.worker] if robbed else running.total()) > 0:
             found.append(f"G23 {name} was reported {record.detail['status']} while its process was alive")
         elif record.kind == "empty append":
             found.append(f"G44 {name} got an empty append")

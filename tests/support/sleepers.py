@@ -38,10 +38,12 @@ def sleepers() -> Iterator[Sleeper]:
 
 @contextmanager
 def family() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A shell that waits for a child which sleeps; the shell, and the child's pid."""
-    shell = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True)
+    """A shell with a child that sleeps; the shell, which does not end when the child does, and the child's pid."""
+    script = ["sh", "-c", "sleep 1000 & echo $!; read _"]
+    shell = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    assert shell.stdin is not None
     assert shell.stdout is not None
-    with shell.stdout:
+    with shell.stdin, shell.stdout:
         child = int(shell.stdout.readline())
         yield shell, child
         try:

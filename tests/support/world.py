@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from adapters.guardian.guardian import LATE
 from adapters.journal.memory import MemoryJournal
 from adapters.spool.memory import MemorySpool
 from adapters.testkit.model.faults import DISCARD, LOST, REFUSE, Fault
@@ -36,11 +37,8 @@ from tests.support.judge import judge, judge_counters
 
 SETTLE = 600.0  # virtual seconds that healing may take
 ENDING = 120.0  # virtual seconds: drain, grace, kill, flush, and a freeze before
-LATE = (
-    1.5  # what the guardian gives a worker past a lease deadline; with its look, less than the margin of the shortest
-)
 TOKEN = "sim"
-LIMITS = Limits(concurrency=8, grace=1.0, lease_ttl=20.0, acquire_ttl=8.0, request_timeout=5.0, drain=5.0)
+LIMITS = Limits(concurrency=8, grace=1.0, lease_ttl=20.0, request_timeout=5.0, drain=5.0)
 TIMES = LinkTimes(ping_interval=10.0, pong_timeout=10.0, reconnect_cap=5.0)
 
 
@@ -50,6 +48,7 @@ class Process:
 
     task: str
     node: SimNode
+    by: str  # the worker's id
     alive: bool = True
 
 
@@ -112,7 +111,7 @@ class SimRunner:
     def execute(self, context: ExecutionContext | None = None) -> Result:
         assert context is not None
         node = self._life().node
-        process = self._world.start_process(context.task_id, node)
+        process = self._world.start_process(context.task_id, node, self._life().kit.identity.id)
         woken = node.event()
         for second in range(self._seconds):
             for _ in range(10):
@@ -204,17 +203,17 @@ class World:
             for text in judge_counters(life.kit.metrics.snapshot(), records, life.kit.identity.id)
         ]
 
-    def start_process(self, task: str, node: SimNode) -> Process:
+    def start_process(self, task: str, node: SimNode, by: str) -> Process:
         row = self.model.tasks[task]
-        self.model.note("process start", task, row.get("worker_id", ""), status=row["status"], node=node.name)
-        process = Process(task, node)
+        self.model.note("process start", task, row.get("worker_id", ""), status=row["status"], by=by)
+        process = Process(task, node, by)
         self.processes.append(process)
         return process
 
     def end_process(self, process: Process) -> None:
         if process.alive:
             process.alive = False
-            self.model.note("process end", process.task)
+            self.model.note("process end", process.task, by=process.by)
 
     def _journal(self, worker: str) -> MemoryJournal:
         return ToldJournal(lambda kind, task, status: self.model.note(kind, task, worker, status=status))

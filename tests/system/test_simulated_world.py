@@ -14,7 +14,7 @@ from tests.support.judge import judge_task
 from tests.support.world import World, try_seed
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = 250
+SEEDS = 500
 CHUNK = 25
 
 # Seeds that once found a defect, here or in the torture run: they are tried for ever. Those above 10000 found one of the

@@ -40,7 +40,7 @@ def key_provider_of(loaded: Loaded) -> Callable[[], str]:
     return key_provider(loaded, lambda _: None)
 
 
-def test_the_file_that_ships_is_local_and_has_the_no_server() -> None:
+def test_the_file_that_ships_is_local() -> None:
     loaded = load(str(ROOT / "config_worker.json"), environment={})
     assert loaded.transport.name == "local"
 

@@ -29,6 +29,8 @@ def later(kind: str) -> Record:
 
 START = record("process start", holder="v", status="running")
 END = record("process end")
+STARTED = record("process start", status="running", by="w")
+ROBBED = record("robbed", worker="")
 DONE = record("terminal", status="success")
 RELEASE = record("release", holder="v", owned=True)
 
@@ -56,6 +58,10 @@ RELEASE = record("release", holder="v", owned=True)
         ([START, END, record("terminal", status="error", output='{"end_reason":"lease_lost"}')], "G15"),
         ([START, END, START, END], "G19"),
         ([update("running", worker="other")], "G20"),
+        # A lock that was taken away excuses what another worker does since, and nothing else.
+        ([update("failed", worker="other"), ROBBED], "G16"),
+        ([STARTED, DONE, ROBBED], "G23"),
+        ([ROBBED, STARTED, DONE], "G23"),
         ([record("append overlap")], "G38"),
     ],
     ids=lambda it: it if isinstance(it, str) else "",
@@ -97,6 +103,8 @@ def test_where_only_the_lock_protects_a_task_may_run_again_after_it_was_lost() -
             update("error", digest="b"),
             record("terminal", status="error"),
         ],
+        # Two had claimed it when the locks were lost: the one that runs it is not the one that gave way.
+        [ROBBED, STARTED, update("error", worker="other"), record("terminal", worker="other", status="error")],
         # Sent again after its connection was cut (G11).
         [update("success"), DONE, update("success", before="success", refused="finished")],
         # Handed back by one worker, taken by the next; the old name stays on the row (protocol 5.4).
@@ -106,7 +114,7 @@ def test_where_only_the_lock_protects_a_task_may_run_again_after_it_was_lost() -
         # The server's own end comes first; the process goes, then the lock.
         [START, record("ended by server", status="canceled"), END, update("stopped", refused="finished"), RELEASE],
     ],
-    ids=["plain", "unkept", "repeated", "handed back", "looked at", "cancelled"],
+    ids=["plain", "unkept", "robbed", "repeated", "handed back", "looked at", "cancelled"],
 )
 def test_a_clean_history_passes(records: list[Record]) -> None:
     assert judge_task("task-1234", records) == judge_task("task-1234", records, redispatches=True) == []
